@@ -1,0 +1,1 @@
+"""How the parts are put together: launchers, the embedded system and the simulated ship."""

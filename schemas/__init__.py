@@ -1,0 +1,1 @@
+"""What data looks like: messages, settings, identifiers and the ClickHouse schema."""

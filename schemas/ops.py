@@ -1,0 +1,54 @@
+"""What people and Watchkeeper itself say: commands, ticks, device inventory, audit."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from schemas.base import Message, Name, TracedMessage, UtcDatetime
+
+Action = Literal["ack", "assign", "comment", "resolve", "reopen", "silence", "unsilence"]
+
+
+class OpsTick(Message):
+    """Log time moves on although nothing else was said."""
+
+    ship_id: Name
+
+
+class OpsCommand(Message):
+    """A person's action on an incident or a silence, idempotent by command_id."""
+
+    command_id: Name
+    ship_id: Name
+    action: Action
+    incident_id: str | None = None
+    by: Name
+    reason: str | None = None
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class Device(Message):
+    """One entry of the ship's device inventory (subject ops.device)."""
+
+    ship_id: Name
+    device_id: Name
+    device_type: str = ""
+    vendor: str = ""
+    model: str = ""
+    location: str = ""
+    criticality: Literal["low", "medium", "high", "critical"] = "medium"
+    depends_on: tuple[Name, ...] = ()
+    removed: bool = False
+
+
+class AuditEvent(TracedMessage):
+    """What became of a command: who asked for what, and the outcome with its reason."""
+
+    audit_id: str
+    ts: UtcDatetime
+    command_id: str
+    action: str
+    by: str
+    outcome: Literal["applied", "refused", "unchanged"]
+    reason: str
+    incident_id: str | None = None
