@@ -32,6 +32,7 @@ class FlowMetrics:
         self.published = self._counter("published", "Messages published and acknowledged.", "stream")
         self.publish_skipped = self._counter("publish_skipped", "Messages already in the stream on resume.", "stream")
         self.publish_retries = self._counter("publish_retries", "Publishes tried again.", "stream")
+        self.publish_refused = self._counter("publish_refused", "Messages too large to publish, left out.", "stream")
         self.rows_written = self._counter("rows_written", "Rows written to ClickHouse.", "table")
         self.write_retries = self._counter("write_retries", "Writes to ClickHouse tried again.", "table")
         self.gap_messages = self._counter(
@@ -39,6 +40,9 @@ class FlowMetrics:
         )
         self.lag = self._gauge(
             "lag_messages", "Last sequence of the stream minus the last that entered the flow.", "stream"
+        )
+        self.nats_connected = self._gauge(
+            "nats_connected", "1 while the stream's reader is connected, else 0.", "stream"
         )
         self.log_time = self._gauge("log_time_seconds", "Largest arrival time that entered the flow.", "stream")
         self.fast_path = Histogram(

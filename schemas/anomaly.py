@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Domain, Message, Name, Pos, Score, Severity, TracedMessage, UtcDatetime
+from schemas.base import Domain, Name, Part, Pos, Score, Severity, TracedMessage, UtcDatetime
 
 
 class AnomalyDetected(TracedMessage):
@@ -49,7 +49,7 @@ class AnomalyDetected(TracedMessage):
         return f"{self.series}|{self.detector}|{named}"
 
 
-class ContextData(Message):
+class ContextData(Part):
     """What ClickHouse knows about an anomaly's surroundings; None where it was not asked or knows nothing."""
 
     similar_1h: int | None = None

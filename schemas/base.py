@@ -18,11 +18,14 @@ def to_utc(value: datetime) -> datetime:
     '2026-01-01T00:00:00+00:00'
 
     Raises:
-        ValueError: when the time has no zone.
+        ValueError: when the time has no zone, or lies outside the years 1 to 9999 in UTC.
     """
     if value.tzinfo is None:
         raise ValueError("time zone missing, send for example 2026-01-01T00:00:00Z")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{value.isoformat()} is out of range in UTC") from error
 
 
 UtcDatetime = Annotated[datetime, AfterValidator(to_utc)]
@@ -83,10 +86,14 @@ class Level(StrEnum):
 _LEVEL_RANK = {level: rank for rank, level in enumerate(Level)}
 
 
-class Message(BaseModel):
-    """Base of every message: frozen, unknown keys ignored (ship and shore upgrade apart)."""
+class Part(BaseModel):
+    """Base of what messages are made of: frozen, unknown keys ignored (ship and shore upgrade apart)."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Message(Part):
+    """Base of every message on the wire."""
 
     schema_version: Literal["3.0"] = SCHEMA_VERSION
 

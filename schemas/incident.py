@@ -4,21 +4,21 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Domain, Message, Name, Severity, TracedMessage, UtcDatetime
+from schemas.base import Domain, Name, Part, Severity, TracedMessage, UtcDatetime
 
 IncidentStatus = Literal["open", "ack", "resolved", "suppressed"]
 IncidentEvent = Literal["created", "updated", "escalated", "resolved", "reopened"]
 SuppressionKind = Literal["duplicate", "suppressed", "maintenance", "silence", "inhibited"]
 
 
-class Scope(Message):
+class Scope(Part):
     """One device and service that the incident touches."""
 
     device_id: Name
     service: Name
 
 
-class Evidence(Message):
+class Evidence(Part):
     """One anomaly that the incident rests on; ref is its anomaly_id."""
 
     ref: str
@@ -28,7 +28,7 @@ class Evidence(Message):
     ts: UtcDatetime
 
 
-class TimelineEntry(Message):
+class TimelineEntry(Part):
     """What happened to the incident, when, by whom or what, and why."""
 
     at: UtcDatetime
@@ -37,7 +37,7 @@ class TimelineEntry(Message):
     reason: str
 
 
-class Impact(Message):
+class Impact(Part):
     """A device or service that suffers from this incident's cause."""
 
     device_id: Name

@@ -1,0 +1,44 @@
+# Watchkeeper. `make up` runs it, `make test` tests it; everything lives in .venv.
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+DATA ?= data
+PORT ?= 8080
+
+.PHONY: help install up test test-quick check format lock bench bench-quick torture clean
+
+help:            ## list the targets
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | sort
+
+install: $(VENV)/.installed  ## make the environment in .venv
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@bash scripts/venv.sh $(VENV)
+	@touch $@
+
+up: install      ## run the whole system on this machine
+	$(BIN)/watchkeeper up --data $(DATA) --port $(PORT) $(ARGS)
+
+test: install    ## run all tests
+	$(PY) -m pytest -q $(ARGS)
+
+test-quick: install  ## run the tests that need no server
+	$(PY) -m pytest -q -m "not e2e and not slow" $(ARGS)
+
+check: install   ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: install  ## put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: install    ## resolve the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --generate-hashes \
+	  --no-header --no-annotate -o requirements.lock
+
+clean:           ## remove the environment and caches, not the data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,131 @@
+"""doctor: what is reachable, in which version, and what to do about the rest."""
+
+import asyncio
+import importlib.util
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from operators.clickhouse import ClickHouseError, open_client
+
+from operators.jetstream import NatsConfig, NatsError
+from operators.jetstream.connection import NatsAwayError, open_link
+from operators.jetstream.streams import stream_state
+from policy import PolicyError, load_policy
+from schemas.settings import GIB, Settings
+
+Status = Literal["ok", "warning", "failed"]
+FREE_WANTED = 10 * GIB
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: what was found, and what to do when it is not ok."""
+
+    part: str
+    status: Status
+    found: str
+    remedy: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as plain JSON types."""
+        return asdict(self)
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Look at every part in turn; a part that fails does not keep the others from being looked at."""
+    checks: list[Callable[[Settings], Check]] = [_python, _packages, _policy, _data, _embedded, _nats, _clickhouse]
+    for check in checks:
+        yield check(settings)
+
+
+def _python(settings: Settings) -> Check:
+    found = platform.python_version()
+    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+        return Check("python", "ok", found)
+    return Check("python", "failed", found, "use Python 3.11 or 3.12: `make install` finds one")
+
+
+def _packages(settings: Settings) -> Check:
+    names = ("bytewax", "nats-py", "clickhouse-connect", "river", "pydantic", "fastapi")
+    try:
+        return Check("packages", "ok", ", ".join(f"{name} {version(name)}" for name in names))
+    except PackageNotFoundError as error:
+        return Check("packages", "failed", f"{error.name} is missing", "run `make install`")
+
+
+def _policy(settings: Settings) -> Check:
+    try:
+        policy = load_policy(settings.policy_dir)
+    except PolicyError as error:
+        return Check("policy", "failed", str(error), "correct the file; `watchkeeper policy schema` lists the keys")
+    return Check("policy", "ok", f"profile {policy.default.profile}, hash {policy.hash}")
+
+
+def _data(settings: Settings) -> Check:
+    folder = settings.data_dir.absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    found = f"{folder}, {free / GIB:.0f} GiB free"
+    if free < FREE_WANTED:
+        remedy = "free some space, or set WATCHKEEPER_DATA_DIR; the streams alone may take 8.5 GiB"
+        return Check("data", "warning", found, remedy)
+    return Check("data", "ok", found)
+
+
+def _embedded(settings: Settings) -> Check:
+    beside = Path(sys.executable).with_name("nats-server")
+    server = str(beside) if beside.exists() else shutil.which("nats-server")
+    missing = [
+        name for name, there in (("nats-server", server), ("chdb", importlib.util.find_spec("chdb"))) if not there
+    ]
+    if missing:
+        remedy = "needed by `watchkeeper up` only: pip install 'watchkeeper[embedded]'"
+        return Check("embedded", "warning", f"{' and '.join(missing)} not installed", remedy)
+    return Check("embedded", "ok", f"{server}, chdb {version('chdb')}")
+
+
+def _nats(settings: Settings) -> Check:
+    try:
+        return asyncio.run(_look_at_nats(settings))
+    except (NatsError, NatsAwayError) as error:
+        return Check("nats", "failed", str(error), "start it (`watchkeeper up` brings its own), or set NATS_URL")
+
+
+async def _look_at_nats(settings: Settings) -> Check:
+    link = await open_link(NatsConfig.of(settings), "doctor")
+    try:
+        server = link.client.connected_server_version
+        missing = []
+        for name in settings.stream_table():
+            try:
+                await stream_state(link, name)
+            except NatsError:
+                missing.append(name)
+    finally:
+        await link.close()
+    found = f"{settings.nats_url}, nats-server {server}"
+    if missing:
+        return Check(
+            "nats", "warning", f"{found}, no stream {', '.join(missing)}", "`watchkeeper run vessel` makes them"
+        )
+    return Check("nats", "ok", f"{found}, all streams there")
+
+
+def _clickhouse(settings: Settings) -> Check:
+    dsn = settings.clickhouse_dsn.get_secret_value()
+    if dsn.startswith("chdb://"):
+        return Check("clickhouse", "ok", f"embedded, {dsn.removeprefix('chdb://')}")
+    try:
+        client = open_client(dsn, settings.clickhouse_database)
+        found = f"ClickHouse {client.server_version}"
+        client.close()
+    except ClickHouseError as error:
+        remedy = "incidents flow without it, the archive catches up; start it, or set CLICKHOUSE_DSN"
+        return Check("clickhouse", "failed", str(error), remedy)
+    return Check("clickhouse", "ok", found)

@@ -1,0 +1,105 @@
+"""admit: policy.ingest and policy.privacy decide what goes on, and in which form."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import bytewax.operators as op
+from bytewax.dataflow import Stream, operator
+
+from operators.observability import FlowMetrics
+from operators.redact import Redactor
+from policy import PolicySet
+from schemas.base import Level
+from schemas.event import Event
+from schemas.telemetry import LogMessage
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What admit needs of one ship's policy."""
+
+    min_level: Level
+    line_bytes: int
+    redactor: Redactor
+
+
+class Admitter:
+    """Drops log lines below the minimum level, cuts long ones and redacts the rest.
+
+    Everything but log lines passes untouched. Keeps no state.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+
+    def admit(self, line: LogMessage) -> tuple[LogMessage | None, Counter[str]]:
+        """The line as it goes on, or None when it is dropped; and what was redacted in it."""
+        if line.level.rank < self.rules.min_level.rank:
+            return None, Counter()
+        msg, found = self.rules.redactor.text(line.msg)
+        meta = line.meta
+        if meta:
+            meta, in_meta = self.rules.redactor.value(meta)
+            found += in_meta
+        cut = _cut(msg, self.rules.line_bytes)
+        if cut is not msg:
+            meta = {**meta, "msg_bytes": len(msg.encode())}
+        if cut == line.msg and meta == line.meta:
+            return line, found
+        return line.model_copy(update={"msg": cut, "meta": meta}), found
+
+
+def _cut(text: str, limit: int) -> str:
+    """The text, at most limit bytes of UTF-8 long."""
+    if len(text) * 4 <= limit:
+        return text
+    data = text.encode()
+    return text if len(data) <= limit else data[:limit].decode("utf-8", errors="ignore")
+
+
+def rules_of(policy: PolicySet, ship_id: str) -> Rules:
+    """The rules that policy sets for a ship."""
+    ship = policy.for_ship(ship_id)
+    redact = ship.privacy.redact
+    return Rules(
+        min_level=ship.ingest.min_level,
+        line_bytes=ship.ingest.max_line_bytes,
+        redactor=Redactor(
+            email=redact.email,
+            card=redact.card,
+            phone=redact.phone,
+            guest_networks=[str(network) for network in ship.privacy.guest_networks] if redact.guest_ip else [],
+        ),
+    )
+
+
+@operator
+def admit(step_id: str, up: Stream[Event], *, policy: PolicySet, metrics: FlowMetrics) -> Stream[Event]:
+    """Let pass what policy admits; what is dropped or redacted is counted by reason or kind. Stateless."""
+    ships: dict[str, Admitter] = {}
+
+    def admitter(ship_id: str) -> Admitter:
+        found = ships.get(ship_id)
+        if found is None:
+            if len(ships) >= 1000:
+                ships.clear()
+            found = ships[ship_id] = Admitter(rules_of(policy, ship_id))
+        return found
+
+    def pass_on(batch: list[Event]) -> Iterable[Event]:
+        for event in batch:
+            body = event.body
+            metrics.events.labels(type(body).__name__).inc()
+            if not isinstance(body, LogMessage):
+                yield event
+                continue
+            line, redacted = admitter(body.ship_id).admit(body)
+            for kind, count in redacted.items():
+                metrics.redacted.labels(kind).inc(count)
+            if line is None:
+                metrics.dropped.labels("level").inc()
+            else:
+                yield event if line is body else event._replace(body=line)
+
+    return op.flat_map_batch("pass_on", up, pass_on)

@@ -1,0 +1,46 @@
+"""Duplicates: the same finding again, within dedup_ttl, brings no new evidence."""
+
+from datetime import datetime, timedelta
+
+from operators.correlate.incident_state import IncidentState
+from schemas.anomaly import AnomalyEnriched
+from schemas.identity import content_uuid
+from schemas.incident import SuppressionRecord
+
+MAX_REMEMBERED = 1000
+
+
+def remember(state: IncidentState, anomaly: AnomalyEnriched, now: datetime, ttl: timedelta) -> SuppressionRecord | None:
+    """Note the anomaly's fingerprint; if it is remembered already, say that this is a duplicate.
+
+    A fingerprint is remembered for ttl (log time) from its first finding, so a lasting situation
+    brings fresh evidence once a ttl. At most 1000 are kept; the earliest to expire gives way.
+    """
+    fingerprint = anomaly.fingerprint
+    until = state.seen.get(fingerprint)
+    if until is not None and now < until:
+        return _record(state, anomaly, now, until)
+    if len(state.seen) >= MAX_REMEMBERED:
+        state.seen = {key: end for key, end in state.seen.items() if end > now}
+        while len(state.seen) >= MAX_REMEMBERED:
+            del state.seen[min(state.seen, key=lambda key: (state.seen[key], key))]
+    state.seen[fingerprint] = now + ttl
+    return None
+
+
+def _record(state: IncidentState, anomaly: AnomalyEnriched, now: datetime, until: datetime) -> SuppressionRecord:
+    incident_id = state.incident.incident_id
+    return SuppressionRecord(
+        tracking_id=anomaly.tracking_id,
+        ship_id=anomaly.ship_id,
+        record_id=content_uuid("duplicate", incident_id, anomaly.anomaly_id),
+        ts=now,
+        kind="duplicate",
+        by=incident_id,
+        until=until,
+        reason=f"the same finding is already evidence of incident {incident_id}",
+        anomaly_id=anomaly.anomaly_id,
+        incident_id=incident_id,
+        fingerprint=anomaly.fingerprint,
+        suppress_key=state.incident.suppress_key,
+    )

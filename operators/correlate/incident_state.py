@@ -1,0 +1,112 @@
+"""One incident while it lives: what it rests on, what still fires, and what it must do when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from schemas.anomaly import AnomalyEnriched
+from schemas.incident import Evidence, Incident, IncidentEvent, IncidentPublished, Scope, TimelineEntry
+
+
+@dataclass
+class IncidentState:
+    """The incident as last changed, and the bookkeeping between its revisions.
+
+    firing: series and detector → since when (log time). seen: fingerprint → until when it is a
+    duplicate. dirty_since_publish: something changed that no revision has said yet. Bounded by
+    policy's caps on evidence and timeline; firing and seen by the anomalies of one situation.
+    """
+
+    incident: Incident
+    published_at: datetime
+    last_event_ts: datetime
+    firing: dict[str, datetime] = field(default_factory=dict)
+    seen: dict[str, datetime] = field(default_factory=dict)
+    cleared_at: datetime | None = None
+    dirty: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Open or acknowledged: it takes anomalies."""
+        return self.incident.status in ("open", "ack")
+
+    def change(self, **values: Any) -> None:
+        """Change the incident's fields; the next revision will say so."""
+        self.incident = self.incident.model_copy(update=values)
+        self.dirty = True
+
+    def add_evidence(self, anomaly: AnomalyEnriched, limit: int) -> None:
+        """Rest the incident on one more anomaly; beyond the limit it is only counted."""
+        incident = self.incident
+        if len(incident.evidence) >= limit:
+            self.change(evidence_dropped=incident.evidence_dropped + 1)
+        else:
+            self.change(evidence=(*incident.evidence, evidence_of(anomaly)))
+        scope = Scope(device_id=anomaly.device_id, service=anomaly.service)
+        if scope not in incident.scope and len(incident.scope) < limit:
+            self.change(scope=(*incident.scope, scope))
+
+    def log(self, at: datetime, event: str, by: str, reason: str, limit: int) -> None:
+        """Add a timeline entry; beyond the limit the oldest but the first gives way."""
+        timeline = (*self.incident.timeline, TimelineEntry(at=at, event=event, by=by, reason=reason))
+        if len(timeline) > limit:
+            timeline = (timeline[0], *timeline[2:])
+        self.change(timeline=timeline)
+
+    def publish(self, event: IncidentEvent, at: datetime, *, first: bool = False) -> IncidentPublished:
+        """The next revision."""
+        revision = 1 if first else self.incident.revision + 1
+        self.incident = self.incident.model_copy(update={"revision": revision, "updated_at": at})
+        self.published_at = at
+        self.dirty = False
+        fields = {name: getattr(self.incident, name) for name in Incident.model_fields}
+        return IncidentPublished(**fields, event=event)
+
+    def next_deadline(self, *, hold: timedelta, throttle: timedelta, max_age: timedelta, reopen: timedelta) -> datetime:
+        """When something is due: an update, the end of the hold, the maximum age, or being forgotten."""
+        incident = self.incident
+        if not self.active:
+            return (incident.resolved_at or incident.updated_at) + reopen
+        due = [incident.opened_at + max_age]
+        if self.dirty:
+            due.append(self.published_at + throttle)
+        if self.cleared_at is not None:
+            due.append(self.cleared_at + hold)
+        return min(due)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state as plain data."""
+        return {
+            "incident": self.incident.model_dump(mode="json"),
+            "published_at": self.published_at,
+            "last_event_ts": self.last_event_ts,
+            "firing": dict(self.firing),
+            "seen": dict(self.seen),
+            "cleared_at": self.cleared_at,
+            "dirty": self.dirty,
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Self:
+        """An incident that goes on from a snapshot."""
+        return cls(
+            incident=Incident.model_validate(state["incident"]),
+            published_at=state["published_at"],
+            last_event_ts=state["last_event_ts"],
+            firing=dict(state["firing"]),
+            seen=dict(state["seen"]),
+            cleared_at=state["cleared_at"],
+            dirty=state["dirty"],
+        )
+
+
+def evidence_of(anomaly: AnomalyEnriched) -> Evidence:
+    """The entry by which an incident rests on an anomaly."""
+    return Evidence(
+        ref=anomaly.anomaly_id,
+        tracking_id=anomaly.tracking_id,
+        summary=anomaly.msg,
+        weight=anomaly.score,
+        ts=anomaly.ts,
+    )

@@ -1,0 +1,135 @@
+"""correlate: the keyed step that turns anomalies into incidents."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+from zlib import crc32
+
+import bytewax.operators as op
+from bytewax.dataflow import Stream, operator
+from bytewax.operators import KeyedStream, StatefulBatchLogic
+
+from operators.correlate.decision import Decision
+from operators.correlate.ship import ShipCorrelator
+from operators.observability import FlowMetrics
+from policy import PolicySet
+from schemas.anomaly import AnomalyEnriched
+from schemas.event import Event
+from schemas.identity import content_uuid
+from schemas.incident import IncidentPublished, SuppressionRecord
+from schemas.ops import AuditEvent, Device, OpsCommand, OpsTick
+
+
+class CorrelateSlot:
+    """The correlators of the ships that fall into one slot. State: theirs."""
+
+    def __init__(self, policy: PolicySet) -> None:
+        self._policy = policy
+        self.ships: dict[str, ShipCorrelator] = {}
+
+    def process(self, event: Event) -> Iterator[Decision]:
+        """Take one event; events must come in order."""
+        body = event.body
+        if isinstance(body, AnomalyEnriched):
+            yield from self._ship(body.ship_id).take(body, event.at)
+        elif isinstance(body, OpsTick):
+            for _, ship in sorted(self.ships.items()):
+                yield from ship.advance(event.at)
+        elif isinstance(body, OpsCommand):
+            yield Decision(_refused(body, event.at), None)
+
+    def _ship(self, ship_id: str) -> ShipCorrelator:
+        ship = self.ships.get(ship_id)
+        if ship is None:
+            ship = self.ships[ship_id] = ShipCorrelator(ship_id, self._policy.for_ship(ship_id))
+        return ship
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state as plain data."""
+        return {ship_id: ship.snapshot() for ship_id, ship in self.ships.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a snapshot."""
+        for ship_id, saved in state.items():
+            self._ship(ship_id).restore(saved)
+
+
+def _refused(command: OpsCommand, at: datetime) -> AuditEvent:
+    return AuditEvent(
+        tracking_id=content_uuid("command", command.command_id),
+        ship_id=command.ship_id,
+        audit_id=content_uuid("audit", command.command_id),
+        ts=at,
+        command_id=command.command_id,
+        action=command.action,
+        by=command.by,
+        outcome="refused",
+        reason="this version of Watchkeeper does not act on commands yet",
+        incident_id=command.incident_id,
+    )
+
+
+class CorrelateLogic(StatefulBatchLogic[Event, Decision, dict[str, Any]]):
+    """Feeds one slot in order; time comes from the log alone, so it never asks to be woken."""
+
+    def __init__(self, slot: CorrelateSlot, metrics: FlowMetrics) -> None:
+        self._slot = slot
+        self._metrics = metrics
+
+    def on_batch(self, values: list[Event]) -> tuple[Iterable[Decision], bool]:
+        """Take the events of one batch."""
+        ordered = sorted(values, key=lambda event: event.order)
+        out = [decision for event in ordered for decision in self._slot.process(event)]
+        for decision in out:
+            message = decision.message
+            if isinstance(message, IncidentPublished):
+                self._metrics.incidents.labels(message.event).inc()
+            elif isinstance(message, SuppressionRecord):
+                self._metrics.suppressed.labels(message.kind).inc()
+        for ship in self._slot.ships.values():
+            for reason, count in ship.counts.items():
+                self._metrics.dropped.labels(reason).inc(count)
+            ship.counts.clear()
+        return out, StatefulBatchLogic.RETAIN
+
+    def notify_at(self) -> datetime | None:
+        """Never: ticks come as events."""
+        return None
+
+    def snapshot(self) -> dict[str, Any]:
+        """The slot's state as plain data."""
+        return self._slot.snapshot()
+
+
+@operator
+def correlate(
+    step_id: str, up: Stream[Event], *, policy: PolicySet, slots: int, metrics: FlowMetrics
+) -> Stream[Decision]:
+    """Correlate anomalies into incidents, ship by ship, in order of position.
+
+    Keyed by a fixed number of slots (hash of the ship); ticks reach every slot. State: that of
+    ShipCorrelator for each ship.
+    """
+
+    def to_slots(batch: list[Event]) -> Iterable[tuple[str, Event]]:
+        for event in batch:
+            body = event.body
+            if isinstance(body, OpsTick):
+                yield from ((key, event) for key in every_slot)
+            elif isinstance(body, (AnomalyEnriched, OpsCommand, Device)):
+                yield str(crc32(body.ship_id.encode()) % slots), event
+
+    def build(resume: dict[str, Any] | None) -> CorrelateLogic:
+        slot = CorrelateSlot(policy)
+        if resume is not None:
+            slot.restore(resume)
+        return CorrelateLogic(slot, metrics)
+
+    every_slot = [str(slot) for slot in range(slots)]
+    keyed: KeyedStream[Event] = op.flat_map_batch("to_slots", up, to_slots)
+    decided = op.stateful_batch("slots", keyed, build)
+    return op.map("unkey", decided, _value)
+
+
+def _value(item: tuple[str, Decision]) -> Decision:
+    return item[1]

@@ -1,0 +1,63 @@
+"""Anomalies of one correlation key that wait for enough company to be an incident."""
+
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from schemas.anomaly import AnomalyEnriched
+
+MAX_WAITING = 100
+
+
+class Pending:
+    """Counts the firing anomalies of one key within a window of event time.
+
+    Event times further than the window before the latest one fall out, and so does a metric's
+    anomaly that has cleared: what is over does not count. State: at most 100 anomalies.
+    """
+
+    def __init__(self, window: timedelta) -> None:
+        self.window = window
+        self._waiting: list[AnomalyEnriched] = []
+        self._latest_arrival: datetime | None = None
+
+    def add(self, anomaly: AnomalyEnriched, now: datetime) -> None:
+        """Let one more anomaly wait."""
+        self._waiting.append(anomaly)
+        latest = max(each.ts for each in self._waiting)
+        self._waiting = [each for each in self._waiting if latest - each.ts <= self.window][-MAX_WAITING:]
+        self._latest_arrival = now
+
+    def clear(self, cleared: AnomalyEnriched) -> None:
+        """Take out what fired on the series that has cleared."""
+        source = (cleared.series, cleared.detector, cleared.rule)
+        self._waiting = [each for each in self._waiting if (each.series, each.detector, each.rule) != source]
+
+    @property
+    def count(self) -> int:
+        """How many findings wait (an anomaly may speak for several lines)."""
+        return sum(anomaly.count for anomaly in self._waiting)
+
+    def in_order(self) -> list[AnomalyEnriched]:
+        """What waits, by position."""
+        return sorted(self._waiting, key=lambda anomaly: (anomaly.pos, anomaly.anomaly_id))
+
+    def expires_at(self) -> datetime:
+        """When (log time) what waits is forgotten, unless more comes."""
+        assert self._latest_arrival is not None  # made by add()
+        return self._latest_arrival + self.window
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state as plain data."""
+        return {
+            "window": self.window,
+            "latest_arrival": self._latest_arrival,
+            "waiting": [anomaly.model_dump(mode="json") for anomaly in self._waiting],
+        }
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> Self:
+        """What waits, from a snapshot."""
+        pending = cls(state["window"])
+        pending._latest_arrival = state["latest_arrival"]
+        pending._waiting = [AnomalyEnriched.model_validate(saved) for saved in state["waiting"]]
+        return pending

@@ -1,0 +1,147 @@
+"""The correlator of one ship: anomalies of one situation become one incident."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from operators.correlate.classify import Situation, classify
+from operators.correlate.decision import Decision
+from operators.correlate.duplicates import remember
+from operators.correlate.incident_state import IncidentState
+from operators.correlate.lifecycle import Lifecycle
+from operators.correlate.pending import Pending
+from operators.deadlines import Deadlines
+from policy import Policy
+from schemas.anomaly import AnomalyEnriched
+
+SNAPSHOT_VERSION = 1
+
+
+class ShipCorrelator:
+    """Takes anomalies in order and gives incident revisions.
+
+    An anomaly joins the active incident of its correlation key; without one it waits with others
+    of its key until min_events of them lie within the window (event time), then an incident opens
+    at once. Deadlines (throttled update, end of hold, maximum age, reopen window) run in log time,
+    which is the largest arrival time seen; one at or before T fires before the anomaly at T.
+    State: the active incidents, those resolved within the reopen window, and what waits; capped by
+    policy.correlate.max_open_incidents. counts holds what was dropped, by reason.
+    """
+
+    def __init__(self, ship_id: str, policy: Policy) -> None:
+        self.ship_id = ship_id
+        self._policy = policy.correlate
+        self._whole_policy = policy
+        self._lifecycle = Lifecycle(policy.correlate)
+        self._incidents: dict[str, IncidentState] = {}
+        self._pending: dict[str, Pending] = {}
+        self._deadlines: Deadlines[str] = Deadlines()
+        self._now: datetime | None = None
+        self.counts: Counter[str] = Counter()
+
+    def advance(self, at: datetime) -> Iterator[Decision]:
+        """Let log time reach `at`: serve every deadline up to then, earliest first."""
+        if self._now is not None and at < self._now:
+            return
+        self._now = at
+        for due, key in self._deadlines.due(at):
+            yield from self._serve(key, due)
+
+    def take(self, anomaly: AnomalyEnriched, at: datetime) -> Iterator[Decision]:
+        """Take one anomaly that was found at log time `at`."""
+        yield from self.advance(at)
+        now = self._now or at
+        situation = classify(anomaly, self._whole_policy)
+        key = situation.key
+        state = self._incidents.get(key)
+        if anomaly.state == "cleared":
+            self._clear(key, state, anomaly, now)
+        elif state is not None and state.active:
+            yield from self._absorb(state, anomaly, now)
+        else:
+            yield from self._gather(key, situation, state, anomaly, now)
+        self._schedule(key)
+
+    def _absorb(self, state: IncidentState, anomaly: AnomalyEnriched, now: datetime) -> Iterator[Decision]:
+        duplicate = remember(state, anomaly, now, timedelta(seconds=self._policy.dedup_ttl_s))
+        if duplicate is not None:
+            yield Decision(duplicate, None)
+        yield from self._lifecycle.absorb(state, anomaly, now, is_duplicate=duplicate is not None)
+
+    def _gather(
+        self, key: str, situation: Situation, closed: IncidentState | None, anomaly: AnomalyEnriched, now: datetime
+    ) -> Iterator[Decision]:
+        pending = self._pending.setdefault(key, Pending(timedelta(seconds=situation.policy.window_s)))
+        pending.add(anomaly, now)
+        if pending.count < situation.policy.min_events:
+            return
+        if closed is None and len(self._incidents) >= self._policy.max_open_incidents:
+            self.counts["incident_cap"] += 1
+            del self._pending[key]
+            return
+        del self._pending[key]
+        anomalies = pending.in_order()
+        ttl = timedelta(seconds=self._policy.dedup_ttl_s)
+        if closed is not None and not self._lifecycle.is_too_old(closed, now):
+            state = closed
+            decisions = self._lifecycle.reopen(closed, anomalies, now)
+        else:
+            state = self._lifecycle.new(self.ship_id, situation, anomalies, now, after=closed)
+            decisions = self._lifecycle.open(state, anomalies, now)
+        self._incidents[key] = state
+        for each in anomalies:
+            remember(state, each, now, ttl)
+        yield from decisions
+
+    def _clear(self, key: str, state: IncidentState | None, anomaly: AnomalyEnriched, now: datetime) -> None:
+        if state is not None and state.active:
+            self._lifecycle.clear(state, anomaly, now)
+        pending = self._pending.get(key)
+        if pending is not None:
+            pending.clear(anomaly)
+
+    def _serve(self, key: str, due: datetime) -> Iterator[Decision]:
+        pending = self._pending.get(key)
+        if pending is not None and pending.expires_at() <= due:
+            del self._pending[key]
+        state = self._incidents.get(key)
+        if state is not None:
+            yield from self._lifecycle.serve(state, due)
+            if self._lifecycle.is_over(state, due):
+                del self._incidents[key]
+            elif state.active and self._lifecycle.is_too_old(state, due):
+                successor, decisions = self._lifecycle.succeed(state, due)
+                yield from decisions
+                if successor is not None:
+                    self._incidents[key] = successor
+        self._schedule(key)
+
+    def _schedule(self, key: str) -> None:
+        due = []
+        state = self._incidents.get(key)
+        if state is not None:
+            due.append(self._lifecycle.next_deadline(state))
+        pending = self._pending.get(key)
+        if pending is not None:
+            due.append(pending.expires_at())
+        self._deadlines.set(key, min(due) if due else None)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state as plain data."""
+        return {
+            "v": SNAPSHOT_VERSION,
+            "now": self._now,
+            "incidents": {key: state.snapshot() for key, state in self._incidents.items()},
+            "pending": {key: pending.snapshot() for key, pending in self._pending.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a snapshot; it then behaves as if it had never stopped."""
+        if state["v"] != SNAPSHOT_VERSION:
+            raise ValueError(f"correlate: snapshot version {state['v']}, expected {SNAPSHOT_VERSION}; start afresh")
+        self._now = state["now"]
+        self._incidents = {key: IncidentState.restored(saved) for key, saved in state["incidents"].items()}
+        self._pending = {key: Pending.restored(saved) for key, saved in state["pending"].items()}
+        for key in [*self._incidents, *self._pending]:
+            self._schedule(key)

@@ -1,0 +1,102 @@
+"""Findings become anomalies: what is published, and reads by itself."""
+
+from datetime import UTC, datetime, timedelta
+
+from operators.detect.finding import Finding
+from operators.detect.metric_series import Detector
+from operators.detect.pattern import PatternRule
+from operators.detect.pattern_series import Report
+from schemas.anomaly import AnomalyDetected
+from schemas.event import Event
+from schemas.identity import content_uuid
+from schemas.telemetry import LogMessage, MetricSample
+
+MAX_TEXT = 300
+
+
+def metric_anomaly(
+    event: Event, sample: MetricSample, series: str, detector: Detector, finding: Finding
+) -> AnomalyDetected:
+    """The anomaly of a detector's finding on one sample."""
+    unit = f" ({sample.unit})" if sample.unit else ""
+    name = f"{sample.metric_name}{unit} of {sample.device_id}/{sample.service}"
+    return AnomalyDetected(
+        tracking_id=sample.tracking_id,
+        ship_id=sample.ship_id,
+        anomaly_id=_anomaly_id(series, detector.kind, detector.rule, finding.state, sample.tracking_id),
+        pos=event.pos,
+        ts=sample.ts,
+        observed_at=event.at,
+        state=finding.state,
+        anomaly_type=detector.anomaly_type,
+        detector=detector.kind,
+        domain=sample.domain,
+        service=sample.service,
+        device_id=sample.device_id,
+        series=series,
+        metric_name=sample.metric_name,
+        rule=detector.rule,
+        incident_type=detector.incident_type,
+        severity_hint=detector.severity,
+        score=finding.score,
+        metric_value=sample.metric_value,
+        expected=finding.expected,
+        lower=finding.lower,
+        upper=finding.upper,
+        unit=sample.unit,
+        since=datetime.fromtimestamp(finding.since, UTC),
+        evidence_ids=(sample.tracking_id,),
+        msg=f"{name}: {finding.msg}",
+    )
+
+
+def pattern_anomaly(event: Event, series: str, rule: PatternRule, line: LogMessage, report: Report) -> AnomalyDetected:
+    """The anomaly of one report about lines that match a pattern."""
+    hit = report.hit
+    state = "cleared" if report.cleared else "firing"
+    if report.cleared:
+        msg = f"{line.device_id}/{line.service}: nothing matching {rule.name} since {_when(hit.ts)}"
+    elif report.count > 1:
+        msg = f"{line.device_id}/{line.service}: {report.count} lines match {rule.name}, first: {hit.text[:MAX_TEXT]}"
+    else:
+        msg = f"{line.device_id}/{line.service}: {rule.name}: {hit.text[:MAX_TEXT]}"
+    return AnomalyDetected(
+        tracking_id=hit.tracking_id,
+        ship_id=line.ship_id,
+        anomaly_id=_anomaly_id(series, "pattern", rule.name, state, hit.tracking_id),
+        pos=event.pos,
+        ts=hit.ts,
+        observed_at=report.at,
+        state=state,
+        anomaly_type="log_pattern",
+        detector="pattern",
+        domain=line.domain,
+        service=line.service,
+        device_id=line.device_id,
+        series=series,
+        rule=rule.name,
+        incident_type=rule.incident_type,
+        severity_hint=rule.severity,
+        score=0.0 if report.cleared else 0.75,
+        count=max(report.count, 1),
+        since=report.since,
+        fields=hit.fields,
+        evidence_ids=report.refs,
+        msg=msg,
+    )
+
+
+def series_gone(
+    event: Event, sample: MetricSample, series: str, detector: Detector, limit: timedelta
+) -> AnomalyDetected:
+    """What still fired when a series was forgotten is cleared, saying so."""
+    finding = Finding("cleared", 0.0, None, None, None, sample.ts.timestamp(), f"no sample for {limit}, forgotten")
+    return metric_anomaly(event, sample, series, detector, finding)
+
+
+def _anomaly_id(series: str, detector: str, rule: str | None, state: str, tracking_id: str) -> str:
+    return content_uuid("anomaly", series, detector, rule or "", state, tracking_id)
+
+
+def _when(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

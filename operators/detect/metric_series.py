@@ -1,0 +1,117 @@
+"""The detectors of one metric series, as policy chooses them."""
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from operators.detect.finding import Finding, MetricDetector
+from operators.detect.threshold import Threshold
+from operators.detect.zscore import ZScore
+from policy import Policy
+from schemas.base import Severity
+from schemas.telemetry import MetricSample
+
+
+class Detector(NamedTuple):
+    """A detector in its place: its kind, the policy rule it serves and what that rule says of a finding."""
+
+    kind: str
+    anomaly_type: str
+    rule: str | None
+    severity: Severity | None
+    incident_type: str | None
+    machine: MetricDetector
+
+
+Choose = Callable[[Policy, MetricSample], list[Detector]]
+
+
+def choose_detectors(policy: Policy, sample: MetricSample) -> list[Detector]:
+    """The detectors that policy sets for the series of this sample, in a fixed order."""
+    return [*_thresholds(policy, sample), *_zscore(policy, sample)]
+
+
+def _thresholds(policy: Policy, sample: MetricSample) -> list[Detector]:
+    return [
+        Detector(
+            "threshold",
+            "metric_threshold",
+            name,
+            rule.severity,
+            rule.incident_type,
+            Threshold(above=rule.above, below=rule.below, clear=rule.clear, hold_s=rule.hold_s),
+        )
+        for name, rule in policy.detect.thresholds.items()
+        if fnmatchcase(sample.metric_name, rule.metric)
+        and rule.domain in (None, sample.domain)
+        and fnmatchcase(sample.service, rule.service)
+    ]
+
+
+def _zscore(policy: Policy, sample: MetricSample) -> list[Detector]:
+    rule = policy.detect.zscore
+    name = sample.metric_name
+    wanted = any(fnmatchcase(name, glob) for glob in rule.metrics)
+    if not rule.enabled or not wanted or any(fnmatchcase(name, glob) for glob in rule.exclude):
+        return []
+    machine = ZScore(
+        window=rule.window,
+        min_samples=rule.min_samples,
+        fire=rule.fire,
+        clear=rule.clear,
+        hold_samples=rule.hold_samples,
+        min_std=rule.min_std,
+        min_std_fraction=rule.min_std_fraction,
+    )
+    return [Detector("zscore", "metric_outlier", None, rule.severity, None, machine)]
+
+
+class MetricSeries:
+    """One series: feeds its detectors in event-time order and keeps what an anomaly must name.
+
+    A sample not later than the last one taken is late and changes nothing. State: that of the
+    detectors and the latest sample.
+    """
+
+    def __init__(self, detectors: list[Detector], sample: MetricSample) -> None:
+        self.detectors = detectors
+        self.last: MetricSample = sample
+        self._last_at: float | None = None
+
+    def update(self, sample: MetricSample) -> list[tuple[Detector, Finding]] | None:
+        """The findings that this sample brings; None when it is late."""
+        at = sample.ts.timestamp()
+        if self._last_at is not None and at <= self._last_at:
+            return None
+        self._last_at = at
+        self.last = sample
+        value = sample.metric_value
+        return [
+            (detector, finding)
+            for detector in self.detectors
+            if (finding := detector.machine.update(at, value)) is not None
+        ]
+
+    def firing(self) -> list[Detector]:
+        """The detectors that have fired and not yet cleared."""
+        return [detector for detector in self.detectors if detector.machine.firing]
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state as plain data."""
+        return {
+            "last": self.last.model_dump(),
+            "last_at": self._last_at,
+            "detectors": {_name(detector): detector.machine.snapshot() for detector in self.detectors},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a snapshot; the state of a detector that policy no longer sets is left behind."""
+        self._last_at = state["last_at"]
+        for detector in self.detectors:
+            saved = state["detectors"].get(_name(detector))
+            if saved is not None:
+                detector.machine.restore(saved)
+
+
+def _name(detector: Detector) -> str:
+    return f"{detector.kind}:{detector.rule}" if detector.rule else detector.kind

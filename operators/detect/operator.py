@@ -1,0 +1,103 @@
+"""detect: the keyed step that turns telemetry into anomalies."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+from zlib import crc32
+
+import bytewax.operators as op
+from bytewax.dataflow import Stream, operator
+from bytewax.operators import KeyedStream, StatefulBatchLogic
+
+from operators.detect.slot import DetectSlot, SlotTick
+from operators.observability import FlowMetrics
+from policy import PolicySet
+from schemas.anomaly import AnomalyDetected
+from schemas.event import Event
+from schemas.ops import OpsTick
+from schemas.telemetry import LogMessage, MetricSample, series_id
+
+
+def slot_of(name: str, slots: int) -> str:
+    """The state key that a name falls into: the same for ever, on every machine.
+
+    >>> slot_of("ship-1/modem/vsat/rf_snr_db", 64)
+    '17'
+    """
+    return str(crc32(name.encode()) % slots)
+
+
+class DetectLogic(StatefulBatchLogic[Event, Event, dict[str, Any]]):
+    """Feeds one slot in order of position; time comes from the log alone, so it never asks to be woken."""
+
+    def __init__(self, slot: DetectSlot, metrics: FlowMetrics) -> None:
+        self._slot = slot
+        self._metrics = metrics
+
+    def on_batch(self, values: list[Event]) -> tuple[Iterable[Event], bool]:
+        """Take the events of one batch."""
+        out = [found for event in sorted(values, key=_pos) for found in self._slot.process(event)]
+        self._count(out)
+        return out, StatefulBatchLogic.RETAIN
+
+    def _count(self, out: list[Event]) -> None:
+        for event in out:
+            if isinstance(event.body, AnomalyDetected):
+                self._metrics.anomalies.labels(event.body.anomaly_type, event.body.state).inc()
+        for reason, count in self._slot.counts.items():
+            counter = self._metrics.late.labels("detect") if reason == "late" else self._metrics.dropped.labels(reason)
+            counter.inc(count)
+        self._slot.counts.clear()
+
+    def notify_at(self) -> datetime | None:
+        """Never: ticks come as events."""
+        return None
+
+    def snapshot(self) -> dict[str, Any]:
+        """The slot's state as plain data."""
+        return self._slot.snapshot()
+
+
+def _pos(event: Event) -> tuple[int, int]:
+    return event.pos
+
+
+@operator
+def detect(
+    step_id: str, up: Stream[Event], *, policy: PolicySet, slots: int, max_series: int, metrics: FlowMetrics
+) -> Stream[Event]:
+    """Find anomalies: samples and lines go in, anomalies come out, with ticks and commands in their places.
+
+    Keyed by a fixed number of slots (hash of the series). State: that of every series seen within
+    policy.detect.series_expiry_s, at most max_series of a kind in all; beyond that new series are
+    counted and not judged. Ticks reach every slot; slot 0 passes them on, once.
+    """
+
+    def to_slots(batch: list[Event]) -> Iterable[tuple[str, Event]]:
+        for event in batch:
+            body = event.body
+            if isinstance(body, MetricSample):
+                yield slot_of(series_id(body), slots), event
+            elif isinstance(body, LogMessage):
+                yield slot_of(f"{body.ship_id}/{body.device_id}/{body.service}", slots), event
+            elif isinstance(body, OpsTick):
+                yield "0", event
+                copy = event._replace(body=SlotTick(ship_id=body.ship_id))
+                yield from ((key, copy) for key in other_slots)
+            else:
+                yield "0", event
+
+    def build(resume: dict[str, Any] | None) -> DetectLogic:
+        slot = DetectSlot(policy, max_series=-(-max_series // slots))
+        if resume is not None:
+            slot.restore(resume)
+        return DetectLogic(slot, metrics)
+
+    other_slots = [str(slot) for slot in range(1, slots)]
+    keyed: KeyedStream[Event] = op.flat_map_batch("to_slots", up, to_slots)
+    found = op.stateful_batch("slots", keyed, build)
+    return op.map("unkey", found, _value)
+
+
+def _value(item: tuple[str, Event]) -> Event:
+    return item[1]

@@ -1,0 +1,202 @@
+"""The half of the source that lives on the background loop: connects, checks, pulls, beats."""
+
+import asyncio
+import threading
+from collections import deque
+
+import structlog
+from nats.aio.msg import Msg
+from nats.errors import Error as ClientError
+
+from operators.jetstream.ack import Delivery
+from operators.jetstream.connection import (
+    Backoff,
+    Link,
+    NatsAwayError,
+    NatsConfig,
+    NatsError,
+    open_link,
+    sleep_unless,
+)
+from operators.jetstream.pull import BUFFER_BYTES, Pull, PullBrokenError
+from operators.jetstream.streams import StreamState, stream_state
+from operators.observability import FlowMetrics
+from schemas.ops import OpsTick
+
+TICK_SUBJECT = "ops.tick"
+TICK_S = 1.0
+
+log = structlog.get_logger()
+
+Entry = tuple[int, int, str, bytes | None]
+"""(sequence, arrival in ns, subject, data); data None: messages from `arrival in ns` to sequence are missing."""
+
+
+class Reader:
+    """Fills a deque from one stream, across reconnects, each message once and in order.
+
+    The loop's thread fills entries, the worker's thread empties it with popleft and counts what it
+    took in taken_bytes. State: what waits in the deque (window messages, 96 MiB at most).
+    """
+
+    def __init__(
+        self,
+        config: NatsConfig,
+        stream: str,
+        *,
+        window: int,
+        metrics: FlowMetrics,
+        stop: threading.Event,
+        heartbeat_ship: str | None,
+    ) -> None:
+        self.entries: deque[Entry] = deque()
+        self.taken_bytes = 0
+        self.created: str | None = None
+        self.stream_end = 0
+        self.connected = False
+        self._received: int | None = None
+        self._received_bytes = 0
+        self._config = config
+        self._stream = stream
+        self._window = window
+        self._stop = stop
+        self._closing = False
+        self._ship = heartbeat_ship
+        self._gauge = metrics.nats_connected.labels(stream=stream)
+        self._gauge.set(0)
+        self._pull: Pull | None = None
+        self._backoff = Backoff()
+
+    def resume(self, created: str | None, after: int | None) -> None:
+        """Go on after a sequence of the stream created at that time; before run()."""
+        self.created = created
+        self._received = after
+
+    @property
+    def wants_wake(self) -> bool:
+        """Whether reading paused for want of room and there is room again."""
+        pull = self._pull
+        return (
+            pull is not None
+            and pull.starved
+            and len(self.entries) <= self._window // 2
+            and self._received_bytes - self.taken_bytes < BUFFER_BYTES
+        )
+
+    def wake(self) -> None:
+        """Look again at once. Only on the loop."""
+        if self._pull is not None:
+            self._pull.wake()
+
+    def finish(self) -> None:
+        """End run() soon. Only on the loop."""
+        self._closing = True
+        self.wake()
+
+    def _done(self) -> bool:
+        return self._closing or self._stop.is_set()
+
+    async def run(self) -> None:
+        """Read until finish() or stop.
+
+        Raises:
+            NatsError: when going on would be wrong: refused, stream deleted, another stream.
+        """
+        while not self._done():
+            try:
+                await self._connect_and_read()
+            except NatsAwayError as error:
+                pause_s = self._backoff.next_s()
+                log.warning(f"{error}; trying again in {pause_s:.1f} s", stream=self._stream)
+                await sleep_unless(self._stop, pause_s)
+
+    async def _connect_and_read(self) -> None:
+        link = await open_link(self._config, f"watchkeeper-read-{self._stream}")
+        beat = asyncio.ensure_future(self._beat(link))
+        try:
+            while not self._done():
+                await self._read(link)
+        finally:
+            self._connect_flag(False)
+            beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
+            await link.close()
+
+    async def _read(self, link: Link) -> None:
+        state = await stream_state(link, self._stream)
+        after = self._check(state)
+        self._connect_flag(True)
+        self._pull = pull = Pull(link, self._stream, after, self, window=self._window)
+        started = asyncio.get_running_loop().time()
+        try:
+            await pull.run(self._done)
+        except PullBrokenError as error:
+            if not link.is_open:
+                raise
+            log.info("reading goes on with a new consumer", stream=self._stream, after=self._received, cause=str(error))
+            await sleep_unless(self._stop, self._backoff.next_s())
+        finally:
+            self._pull = None
+            if asyncio.get_running_loop().time() - started > 2.0:
+                self._backoff.reset()
+
+    def _check(self, state: StreamState) -> int:
+        """Make sure that this is the stream we know; return the sequence to read after."""
+        where = f"stream {self._stream} at {self._config.shown}"
+        if self.created is not None and self.created != state.created:
+            raise NatsError(
+                f"{where} was recreated (created {state.created}, known {self.created}); this recovery store belongs to "
+                "the old one: move the flow's recovery folder away to read the new stream from its start"
+            )
+        self.created = state.created
+        if self._received is None:
+            self._received = max(0, state.first - 1)
+        if self._received > state.last:
+            raise NatsError(
+                f"{where} ends at {state.last} but {self._received} was read already: it lost messages or was restored "
+                "from an older copy; restore it, or move the flow's recovery folder away to start afresh"
+            )
+        self.stream_end = max(self.stream_end, state.last)
+        if state.first > self._received + 1:
+            self._missing(state.first)
+        return self._received
+
+    def _missing(self, next_sequence: int) -> None:
+        """Note that nothing will come before next_sequence."""
+        first = (self._received or 0) + 1
+        self._received = next_sequence - 1
+        self.entries.append((next_sequence - 1, first, "", None))
+
+    def take(self, delivery: Delivery, msg: Msg) -> None:
+        """Keep one message, and before it the note of what is missing, if anything is."""
+        sequence = delivery.sequence
+        if sequence != (self._received or 0) + 1:
+            self._missing(sequence)
+        self._received = sequence
+        self.stream_end = sequence + delivery.pending
+        data = msg.data
+        self._received_bytes += len(data)
+        self.entries.append((sequence, delivery.arrived, msg.subject, data))
+
+    def held(self) -> tuple[int, int]:
+        """What waits in the deque: messages, bytes."""
+        return len(self.entries), self._received_bytes - self.taken_bytes
+
+    def _connect_flag(self, connected: bool) -> None:
+        self.connected = connected
+        self._gauge.set(1 if connected else 0)
+
+    async def _beat(self, link: Link) -> None:
+        """Publish a tick each second, while connected."""
+        if self._ship is None:
+            return
+        tick = OpsTick(ship_id=self._ship).to_json()
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while link.is_open:
+            try:
+                await link.client.publish(TICK_SUBJECT, tick)
+            except ClientError as error:
+                log.debug("tick not sent", problem=str(error))
+            due = max(due + TICK_S, loop.time())
+            await asyncio.sleep(due - loop.time())

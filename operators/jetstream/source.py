@@ -1,0 +1,236 @@
+"""Reads JetStream streams into a dataflow: each message once, in order, resumable, never silent about a loss."""
+
+import threading
+import weakref
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+
+from operators.jetstream.ack import arrival_time
+from operators.jetstream.background import background
+from operators.jetstream.connection import NatsConfig, NatsError
+from operators.jetstream.reader import Entry, Reader
+from operators.log_clock import LogClock
+from operators.observability import FlowMetrics
+from schemas.event import RawMessage
+from schemas.identity import stream_identity
+
+CLOSE_S = 8.0
+
+log = structlog.get_logger()
+
+
+class JetStreamSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
+    """Streams of JetStream as a source, one partition a stream.
+
+    window: messages asked for or buffered at most, a partition. batch: messages handed on at a
+    time. ticks: hand on a RawMessage with tick set before each message that begins a new second of
+    log time (see LogClock). heartbeat_ship: publish an OpsTick of this ship to ops.tick each second
+    while connected. start: the first sequence to read where there is no recovery state (None: the
+    first one kept). stop: once set, the source ends cleanly.
+
+    Resume state: {"v": 1, "stream", "created", "sequence", "second"}, the last message handed on
+    and the second of log time reached. Nothing is acknowledged; a message is handed on once per run
+    and again after a crash only if its epoch had not committed. Messages that retention removed
+    before they were read are counted (gap_messages) and logged with their range.
+
+    Raises:
+        NatsError: from next_batch, when NATS refuses us or the stream is gone or another one.
+    """
+
+    def __init__(
+        self,
+        config: NatsConfig,
+        streams: Sequence[str],
+        *,
+        window: int = 8192,
+        batch: int = 500,
+        metrics: FlowMetrics,
+        stop: threading.Event,
+        ticks: bool = False,
+        heartbeat_ship: str | None = None,
+        start: int | None = None,
+    ) -> None:
+        if not streams or len(set(streams)) != len(streams):
+            raise ValueError(f"streams is {list(streams)}, expected one or more different stream names")
+        if window < 4 or batch < 1:
+            raise ValueError(f"window is {window} and batch {batch}, expected at least 4 and 1")
+        if start is not None and start < 1:
+            raise ValueError(f"start is {start}, expected a stream sequence from 1 on")
+        self._config = config
+        self._streams = list(streams)
+        self._window = window
+        self._batch = batch
+        self._metrics = metrics
+        self._stop = stop
+        self._ticks = ticks
+        self._ship = heartbeat_ship
+        self._start = start
+
+    def list_parts(self) -> list[str]:
+        """The stream names."""
+        return list(self._streams)
+
+    def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> "JetStreamPart":
+        """Begin to read one stream in the background; returns at once, also while NATS is away."""
+        reader = Reader(
+            self._config,
+            for_part,
+            window=self._window,
+            metrics=self._metrics,
+            stop=self._stop,
+            heartbeat_ship=self._ship if for_part == self._streams[0] else None,
+        )
+        state = resume_state or _fresh(for_part, self._start)
+        _check_state(state, for_part)
+        return JetStreamPart(reader, state, self._batch, self._metrics, self._stop, LogClock if self._ticks else None)
+
+
+def _fresh(stream: str, start: int | None) -> dict[str, Any]:
+    sequence = None if start is None else start - 1
+    return {"v": 1, "stream": stream, "created": None, "sequence": sequence, "second": None}
+
+
+def _check_state(state: dict[str, Any], stream: str) -> None:
+    if state.get("v") != 1 or state.get("stream") != stream:
+        raise NatsError(
+            f"recovery state of stream {stream} is {state!r}, expected version 1 of that stream: it was written by another "
+            "version; move the flow's recovery folder away to start afresh"
+        )
+
+
+class JetStreamPart(StatefulSourcePartition[RawMessage, dict[str, Any]]):
+    """One stream's partition: hands on what its Reader has buffered.
+
+    next_batch never blocks. State: the last sequence handed on and, with ticks, the second reached.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        state: dict[str, Any],
+        batch: int,
+        metrics: FlowMetrics,
+        stop: threading.Event,
+        clock: type[LogClock] | None,
+    ) -> None:
+        self._reader = reader
+        self._stream: str = state["stream"]
+        self._sequence: int | None = state["sequence"]
+        self._batch = batch
+        self._stop = stop
+        second = state["second"]
+        self._second: str | None = second
+        self._clock = None if clock is None else clock(None if second is None else datetime.fromisoformat(second))
+        self._identity: int | None = None
+        self._messages_in = metrics.messages_in.labels(stream=self._stream)
+        self._gap_messages = metrics.gap_messages.labels(stream=self._stream)
+        self._lag = metrics.lag.labels(stream=self._stream)
+        self._log_time = metrics.log_time.labels(stream=self._stream)
+        self._latest = 0
+        reader.resume(state["created"], self._sequence)
+        self._work = background().spawn(reader.run())
+        # a flow that crashes never calls close(): end the reading when the partition is forgotten
+        weakref.finalize(self, background().soon, reader.finish).atexit = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the stream is being read just now."""
+        return self._reader.connected
+
+    def next_batch(self) -> list[RawMessage]:
+        """What has arrived, at most `batch` messages.
+
+        Raises:
+            StopIteration: once stop is set.
+            NatsError: when the stream cannot be read any more.
+        """
+        if self._stop.is_set():
+            raise StopIteration
+        entries = self._pop()
+        if not entries:
+            self._raise_failure()
+            return []
+        batch = self._convert(entries)
+        if self._reader.wants_wake:
+            background().soon(self._reader.wake)
+        return batch
+
+    def _pop(self) -> list[Entry]:
+        waiting = self._reader.entries
+        # only this thread removes, so what was counted is still there
+        return [waiting.popleft() for _ in range(min(len(waiting), self._batch))]
+
+    def _raise_failure(self) -> None:
+        """Pass on what ended the reading, once everything that had arrived is handed on."""
+        if self._work.done() and not self._reader.entries and (error := self._work.exception()) is not None:
+            raise error
+
+    def _convert(self, entries: list[Entry]) -> list[RawMessage]:
+        stream, identity, clock = self._stream, self._stream_identity(), self._clock
+        out: list[RawMessage] = []
+        size = count = 0
+        latest = self._latest
+        for sequence, arrived, subject, data in entries:
+            if data is None:
+                self._report_gap(arrived, sequence)
+                continue
+            at = arrival_time(arrived)
+            if clock is not None and clock.reaches(at):
+                out.append(RawMessage(stream, identity, sequence, at, subject, b"", True))
+            out.append(RawMessage(stream, identity, sequence, at, subject, data))
+            size += len(data)
+            count += 1
+            latest = max(latest, arrived)
+        self._sequence = entries[-1][0]
+        self._reader.taken_bytes += size
+        self._latest = latest
+        self._count(count)
+        return out
+
+    def _count(self, count: int) -> None:
+        self._messages_in.inc(count)
+        self._lag.set(max(0, self._reader.stream_end - (self._sequence or 0)))
+        if self._latest:
+            self._log_time.set(self._latest / 1e9)
+
+    def _stream_identity(self) -> int:
+        if self._identity is None:
+            self._identity = stream_identity(self._stream, self._reader.created or "")
+        return self._identity
+
+    def _report_gap(self, first: int, last: int) -> None:
+        self._gap_messages.inc(last - first + 1)
+        log.error(
+            "messages are gone from the stream before they were read",
+            stream=self._stream,
+            first=first,
+            last=last,
+            count=last - first + 1,
+            remedy="raise max_age_s or max_bytes of the stream (WATCHKEEPER_STREAMS)",
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """The last message handed on, whole: never between a tick and its message."""
+        second = self._second
+        if self._clock is not None and self._clock.reached is not None:
+            second = self._clock.reached.isoformat()
+        return {
+            "v": 1,
+            "stream": self._stream,
+            "created": self._reader.created,
+            "sequence": self._sequence,
+            "second": second,
+        }
+
+    def close(self) -> None:
+        """Stop reading and close the connection."""
+        background().soon(self._reader.finish)
+        try:
+            self._work.exception(CLOSE_S)
+        except TimeoutError:
+            self._work.cancel()
+            log.warning("connection did not close in time", stream=self._stream)

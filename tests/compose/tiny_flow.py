@@ -1,0 +1,85 @@
+"""A flow that counts, for tests of the launcher: `python -m tests.compose.tiny_flow MODE` with settings by environment.
+
+MODE: count, nats_error (raises NatsError), policy_error, bug (raises ValueError), stuck (never looks at stop).
+"""
+
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+
+from compose.launch import FlowFactory, run_flow
+from operators.jetstream import NatsError
+from operators.observability import FlowMetrics, configure_logging
+from policy import PolicyError
+from schemas.settings import Settings
+
+
+class Part(StatefulSourcePartition[int, int]):
+    def __init__(self, resume: int | None, mode: str, stop: threading.Event) -> None:
+        self.n = resume or 0
+        self.mode = mode
+        self.stop = stop
+        self.first = True
+        sys.stdout.write(f"resumed {self.n}\n")
+        sys.stdout.flush()
+
+    def next_batch(self) -> list[int]:
+        if self.stop.is_set() and self.mode != "stuck":
+            raise StopIteration
+        if self.n >= 3 and self.mode == "nats_error":
+            raise NatsError("NATS at nats://nowhere is gone: start it")
+        if self.n >= 3 and self.mode == "bug":
+            raise ValueError("a bug")
+        self.n += 1
+        return [self.n]
+
+    def next_awake(self) -> datetime | None:
+        return datetime.now(UTC) + timedelta(milliseconds=20)
+
+    def snapshot(self) -> int:
+        return self.n
+
+
+class Source(FixedPartitionedSource[int, int]):
+    def __init__(self, mode: str, stop: threading.Event) -> None:
+        self.mode, self.stop = mode, stop
+
+    def list_parts(self) -> list[str]:
+        return ["only"]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> Part:
+        return Part(resume_state, self.mode, self.stop)
+
+
+class Nowhere(StatelessSinkPartition[Any]):
+    def write_batch(self, items: list[Any]) -> None:
+        pass
+
+
+class NowhereSink(DynamicSink[Any]):
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> Nowhere:
+        return Nowhere()
+
+
+def tiny(mode: str) -> FlowFactory:
+    def factory(settings: Settings, metrics: FlowMetrics, stop: threading.Event) -> Dataflow:
+        if mode == "policy_error":
+            raise PolicyError("policy detect.yaml: no key 'treshold', expected 'threshold'")
+        flow = Dataflow("tiny")
+        numbers = op.input("numbers", flow, Source(mode, stop))
+        op.output("out", numbers, NowhereSink())
+        return flow
+
+    return factory
+
+
+if __name__ == "__main__":
+    settings = Settings.load()
+    configure_logging(settings.log_level, settings.log_format)
+    sys.exit(run_flow("vessel", settings, tiny(sys.argv[1])))

@@ -1,0 +1,208 @@
+"""correlate as timelines: anomalies at seconds, and what people are told when."""
+
+from typing import Any
+
+import pytest
+
+from operators.correlate.ship import ShipCorrelator
+from policy import Policy, load_policy
+from schemas.anomaly import AnomalyEnriched
+from schemas.base import Severity
+from schemas.incident import IncidentPublished, SuppressionRecord
+from schemas.insight import EnrichmentRequest
+from tests.support.make import at, enriched
+
+POLICY = load_policy(None).default
+
+
+def policy(**correlate: Any) -> Policy:
+    """The shipped policy with a resource_pressure that is easy to reckon with."""
+    types = dict(POLICY.correlate.incident_types)
+    changes = correlate.pop("resource_pressure", {})
+    known = {"window_s": 600, "min_events": 1, "hold_s": 60, "max_age_s": 7200, "keys": ("device_id",)}
+    types["resource_pressure"] = types["resource_pressure"].model_copy(update={**known, **changes})
+    values = {"incident_types": types, "update_throttle_s": 10, "reopen_s": 600, "dedup_ttl_s": 900, **correlate}
+    return POLICY.model_copy(update={"correlate": POLICY.correlate.model_copy(update=values)})
+
+
+class Timeline:
+    """Feeds one ship and keeps what it says."""
+
+    def __init__(self, **correlate: Any) -> None:
+        self.policy = policy(**correlate)
+        self.ship = ShipCorrelator("aurora", self.policy)
+        self.said: list[Any] = []
+
+    def take(self, *anomalies: AnomalyEnriched) -> "Timeline":
+        for each in anomalies:
+            self.said += [decision.message for decision in self.ship.take(each, each.observed_at)]
+        return self
+
+    def until(self, seconds: float) -> "Timeline":
+        self.said += [decision.message for decision in self.ship.advance(at(seconds))]
+        return self
+
+    @property
+    def incidents(self) -> list[IncidentPublished]:
+        return [message for message in self.said if isinstance(message, IncidentPublished)]
+
+    @property
+    def events(self) -> list[tuple[str, float]]:
+        return [(each.event, (each.updated_at - at(0)).total_seconds()) for each in self.incidents]
+
+
+def cleared(seconds: float, **fields: Any) -> AnomalyEnriched:
+    return enriched(seconds, state="cleared", score=0.0, **fields)
+
+
+def other(seconds: float, n: int, **fields: Any) -> AnomalyEnriched:
+    return enriched(seconds, series=f"aurora/srv-1/node/m{n}", **fields)
+
+
+def test_an_incident_opens_at_once_and_leads_back_to_its_evidence() -> None:
+    first = enriched(5)
+    timeline = Timeline().take(first)
+    (incident,) = timeline.incidents
+    assert (incident.event, incident.status, incident.revision, incident.severity) == ("created", "open", 1, "high")
+    assert incident.opened_at == at(5)
+    assert incident.tracking_id == first.tracking_id
+    assert [(each.ref, each.tracking_id) for each in incident.evidence] == [(first.anomaly_id, first.tracking_id)]
+    assert incident.timeline[0].reason == first.msg
+    (request,) = [message for message in timeline.said if isinstance(message, EnrichmentRequest)]
+    assert (request.incident_id, request.revision) == (incident.incident_id, 1)
+
+
+def test_updates_are_throttled_and_the_last_change_is_told_at_the_end_of_the_throttle() -> None:
+    timeline = Timeline().take(enriched(0), *(other(n, n) for n in range(1, 6))).until(30)
+    assert timeline.events == [("created", 0.0), ("updated", 10.0)]
+    assert len(timeline.incidents[-1].evidence) == 6
+
+
+def test_an_escalation_is_told_at_once() -> None:
+    timeline = Timeline().take(enriched(0, Severity.LOW), other(1, 1, severity=Severity.CRITICAL))
+    assert timeline.events == [("created", 0.0), ("escalated", 1.0)]
+    assert timeline.incidents[-1].severity == "critical"
+
+
+def test_it_resolves_when_every_series_has_cleared_and_the_hold_has_passed() -> None:
+    timeline = Timeline().take(enriched(0), other(1, 1), cleared(20)).until(200)
+    assert timeline.incidents[-1].status == "open"
+    timeline.take(cleared(210, series="aurora/srv-1/node/m1")).until(269)
+    assert timeline.incidents[-1].status == "open"
+    timeline.until(270)
+    assert timeline.events[-1] == ("resolved", 270.0)
+    assert timeline.incidents[-1].resolved_at == at(270)
+
+
+def test_a_deadline_is_served_in_its_own_time_however_late_the_tick() -> None:
+    late = Timeline().take(enriched(0), cleared(20)).until(500)
+    often = Timeline().take(enriched(0), cleared(20))
+    for second in range(21, 501):
+        often.until(second)
+    assert late.said == often.said
+
+
+def test_firing_within_the_hold_keeps_it_open() -> None:
+    timeline = Timeline().take(enriched(0), cleared(20), enriched(50)).until(500)
+    assert [event for event, _ in timeline.events if event == "resolved"] == []
+
+
+def test_the_same_key_within_the_reopen_window_is_the_same_incident() -> None:
+    timeline = Timeline().take(enriched(0), cleared(20)).until(80).take(enriched(600))
+    created, resolved, reopened = timeline.incidents
+    assert (resolved.event, reopened.event) == ("resolved", "reopened")
+    assert reopened.incident_id == created.incident_id
+    assert (reopened.status, reopened.revision, reopened.resolved_at) == ("open", resolved.revision + 1, None)
+
+
+def test_after_the_reopen_window_it_is_another_incident() -> None:
+    timeline = Timeline().take(enriched(0), cleared(20)).until(80).take(enriched(681))
+    assert timeline.incidents[-1].event == "created"
+    assert timeline.incidents[-1].incident_id != timeline.incidents[0].incident_id
+
+
+def test_min_events_within_the_window_of_event_time() -> None:
+    timeline = Timeline(resource_pressure={"min_events": 3}).take(enriched(0), other(10, 1))
+    assert timeline.incidents == []
+    timeline.take(other(20, 2))
+    assert timeline.events == [("created", 20.0)]
+    assert timeline.incidents[0].tracking_id == enriched(0).tracking_id
+    apart = Timeline(resource_pressure={"min_events": 3}).take(enriched(0), other(10, 1), other(611, 2))
+    assert apart.incidents == []
+
+
+def test_what_has_cleared_does_not_count_toward_min_events() -> None:
+    timeline = Timeline(resource_pressure={"min_events": 2}).take(enriched(0), cleared(5), other(10, 1))
+    assert timeline.incidents == []
+
+
+def test_a_report_of_several_lines_counts_as_so_many() -> None:
+    timeline = Timeline(resource_pressure={"min_events": 3}).take(enriched(0, count=3))
+    assert timeline.incidents[0].anomaly_count == 3
+
+
+def test_the_same_finding_again_is_a_duplicate_with_a_record_that_says_why() -> None:
+    timeline = Timeline().take(enriched(0), enriched(5), enriched(901)).until(920)
+    records = [message for message in timeline.said if isinstance(message, SuppressionRecord)]
+    assert [(record.kind, record.ts, record.until) for record in records] == [("duplicate", at(5), at(900))]
+    last = timeline.incidents[-1]
+    assert (last.anomaly_count, last.duplicate_count, len(last.evidence)) == (3, 1, 2)
+
+
+def test_unrelated_devices_do_not_merge() -> None:
+    timeline = Timeline().take(enriched(0), enriched(1, device_id="srv-2"))
+    assert len({each.incident_id for each in timeline.incidents}) == 2
+
+
+def test_a_key_that_is_missing_on_both_equals_nothing() -> None:
+    timeline = Timeline(resource_pressure={"keys": ("fields.port",)}).take(enriched(0), other(1, 1))
+    assert len({each.incident_id for each in timeline.incidents}) == 2
+
+
+def test_an_incident_past_its_age_goes_on_as_a_successor_that_does_not_swallow() -> None:
+    timeline = Timeline().take(enriched(0)).until(7300)
+    old, successor = timeline.incidents[-2:]
+    assert (old.event, old.status, old.updated_at) == ("resolved", "resolved", at(7200))
+    assert (successor.event, successor.successor_of, successor.opened_at) == ("created", old.incident_id, at(7200))
+    assert successor.incident_id in old.timeline[-1].reason
+    timeline.take(cleared(7400)).until(7500)
+    assert (timeline.incidents[-1].incident_id, timeline.incidents[-1].event) == (successor.incident_id, "resolved")
+
+
+def test_state_is_bounded() -> None:
+    timeline = Timeline(max_evidence=5, max_timeline=4, max_open_incidents=3)
+    for n in range(20):
+        timeline.take(other(n, n, severity=list(Severity)[n % 4]))
+    assert len(timeline.incidents[-1].evidence) == 5
+    assert timeline.until(60).incidents[-1].evidence_dropped == 15
+    assert len(timeline.incidents[-1].timeline) <= 4
+    for n in range(5):
+        timeline.take(enriched(100 + n, device_id=f"other-{n}"))
+    assert timeline.ship.counts["incident_cap"] == 3
+
+
+STORY = [
+    enriched(0),
+    other(3, 1),
+    enriched(4, severity=Severity.CRITICAL),
+    enriched(5, device_id="srv-2"),
+    cleared(20),
+    cleared(30, series="aurora/srv-1/node/m1"),
+    other(200, 2),
+    cleared(210, series="aurora/srv-1/node/m2"),
+    enriched(1500),
+    enriched(9000, device_id="srv-3"),
+]
+
+
+@pytest.mark.parametrize("cut", range(len(STORY) + 1))
+def test_resuming_equals_never_stopping(cut: int) -> None:
+    whole = Timeline().take(*STORY).until(20_000)
+    first, second = Timeline().take(*STORY[:cut]), Timeline()
+    saved = first.ship.snapshot()
+    before = list(first.said)
+    first.take(enriched(50_000))
+    second.ship.restore(saved)
+    second.take(*STORY[cut:]).until(20_000)
+    assert before + second.said == whole.said
+    assert second.ship.snapshot() == whole.ship.snapshot()

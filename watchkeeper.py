@@ -1,0 +1,190 @@
+"""The command line: the front door of Watchkeeper."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from compose.capture import capture as capture_stream
+from compose.doctor import examine
+from compose.errors import EXIT_CONFIGURATION, EXIT_FAILED, exit_code, known_cause
+from compose.launch import run_flow
+from compose.replay import replay as replay_captures
+from operators.capture import CaptureError
+from operators.jetstream import NatsConfig
+from operators.observability import configure_logging
+from policy import describe, load_policy
+from schemas.settings import Settings
+
+app = typer.Typer(
+    name="watchkeeper",
+    help="Keeps watch over a ship's systems: logs and metrics in, few and true incidents out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+policy_app = typer.Typer(help="Check, show and document the policy.", no_args_is_help=True)
+app.add_typer(policy_app, name="policy")
+
+PolicyDir = Annotated[Path | None, typer.Option("--policy", help="Folder of the policy; the shipped one when not given.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option(help="Where everything that must survive is kept.")] = Path("data"),
+    port: Annotated[int, typer.Option(help="Port of the API, on 127.0.0.1.")] = 8080,
+    policy: PolicyDir = None,
+    demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Simulate a ship with faults.")] = True,
+    host_metrics: Annotated[bool, typer.Option("--host-metrics/--no-host-metrics", help="Watch this machine.")] = True,
+) -> None:
+    """Run the whole system on this machine, with nothing else installed."""
+    from compose.embedded import up as run_up  # chDB takes a second to load: only where it is used
+
+    settings = _settings(data_dir=data, api_port=port, policy_dir=policy)
+    raise typer.Exit(run_up(settings, demo=demo, host_metrics=host_metrics))
+
+
+@app.command()
+def run(flow: Annotated[str, typer.Argument(help="vessel or archive")]) -> None:
+    """Run one flow as a process of its own."""
+    if flow not in ("vessel", "archive"):
+        _fail(f"no flow {flow!r}: expected vessel or archive", EXIT_CONFIGURATION)
+    raise typer.Exit(run_flow(flow, _settings()))
+
+
+@app.command()
+def api() -> None:
+    """Serve the REST API over ClickHouse."""
+    from api.serve import serve
+
+    raise typer.Exit(serve(_settings()))
+
+
+@app.command()
+def clickhouse(
+    path: Annotated[Path, typer.Option(help="Where the database is kept.")] = Path("data/clickhouse"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the HTTP interface.")] = 8123,
+) -> None:
+    """Serve chDB behind ClickHouse's HTTP interface, for layouts of several processes."""
+    from compose.clickhouse_http import run as run_server
+
+    _settings()
+    raise typer.Exit(run_server(path, host, port))
+
+
+@app.command()
+def capture(
+    out: Annotated[Path, typer.Argument(help="File to write; - is standard output.")],
+    stream: Annotated[str, typer.Option(help="The stream to read.")] = "TELEMETRY",
+    first: Annotated[int, typer.Option(help="First sequence.", min=1)] = 1,
+    count: Annotated[int | None, typer.Option(help="At most so many messages.", min=1)] = None,
+) -> None:
+    """Write what a stream holds now as NDJSON, for replay and tests."""
+    settings = _settings()
+    with typer.open_file(str(out), "w", encoding="utf-8", atomic=str(out) != "-") as file:
+        emit = _line_writer(file)
+        written = _run(lambda: asyncio.run(capture_stream(NatsConfig.of(settings), emit, stream=stream, first=first, count=count)))
+    typer.echo(f"{written} messages of {stream}", err=True)
+
+
+@app.command()
+def replay(
+    captures: Annotated[list[Path], typer.Argument(help="Captures (.ndjson, .ndjson.gz); several are merged by arrival.")],
+    policy: PolicyDir = None,
+    final: Annotated[bool, typer.Option("--final", help="One line an incident, in its last state.")] = False,
+) -> None:
+    """Run the vessel flow over captures without NATS; incidents as NDJSON on standard output."""
+    settings = _settings(policy_dir=policy)
+    emit = _line_writer(sys.stdout)
+    with Console(stderr=True).status("replaying"):
+        summary = _run(lambda: replay_captures(captures, load_policy(policy), settings, emit, final=final))
+    typer.echo(str(summary), err=True)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is reachable, in which version, and what to do about the rest."""
+    checks = list(examine(_settings()))
+    if as_json:
+        typer.echo(json.dumps([check.to_dict() for check in checks], indent=2))
+    else:
+        table = Table("part", "state", "found", "what to do", box=None, pad_edge=False)
+        colors = {"ok": "green", "warning": "yellow", "failed": "red"}
+        for check in checks:
+            table.add_row(check.part, f"[{colors[check.status]}]{check.status}[/]", check.found, check.remedy)
+        Console().print(table)
+    raise typer.Exit(EXIT_FAILED if any(check.status == "failed" for check in checks) else 0)
+
+
+@policy_app.command("check")
+def policy_check(policy: PolicyDir = None) -> None:
+    """Load the policy; say whether it is right, or which key is wrong and what was expected."""
+    loaded = _run(lambda: describe.check(policy))
+    typer.echo(f"policy is right: profile {loaded.default.profile}, hash {loaded.hash}")
+
+
+@policy_app.command("show")
+def policy_show(
+    policy: PolicyDir = None,
+    ship: Annotated[str | None, typer.Option(help="With this ship's overrides.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print every value in force and where it comes from."""
+    loaded = _run(lambda: load_policy(policy))
+    rows = describe.show(loaded, ship)
+    if as_json:
+        typer.echo(json.dumps([{"key": key, "value": value, "from": origin} for key, value, origin in rows], indent=2))
+        return
+    for key, value, origin in rows:
+        typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False)}  ({origin})")
+
+
+@policy_app.command("schema")
+def policy_schema() -> None:
+    """Print the JSON schema of all policy files."""
+    typer.echo(json.dumps(describe.schema(), indent=2))
+
+
+def _settings(**overrides: Any) -> Settings:
+    settings = _run(lambda: Settings.load(**overrides))
+    configure_logging(settings.log_level, settings.log_format)
+    return settings
+
+
+def _line_writer(file: Any) -> Any:
+    def emit(text: str) -> None:
+        file.write(text + "\n")
+
+    return emit
+
+
+def _run(action: Any) -> Any:
+    """Do it; an error that says what is wrong ends the program with that one line."""
+    try:
+        return action()
+    except Exception as error:
+        cause = known_cause(error)
+        if cause is None:
+            raise
+        _fail(str(cause), exit_code(error))
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"watchkeeper: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
