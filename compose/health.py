@@ -3,14 +3,14 @@
 import errno
 import json
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
+from operators.observability import FlowMetrics
 from schemas.settings import SettingsError
 
 Phase = Literal["starting", "running", "stopping", "stopped", "failed"]
@@ -22,23 +22,40 @@ log = structlog.get_logger()
 
 @dataclass
 class FlowState:
-    """Where a flow is in its life, and why it failed if it did."""
+    """Where a flow is in its life, and why it failed if it did.
+
+    With metrics it also says which streams it is connected to and how far behind it is.
+    """
 
     flow: str
+    metrics: FlowMetrics | None = None
     phase: Phase = "starting"
     error: str | None = None
-    detail: Callable[[], dict[str, Any]] = field(default=dict)
 
     def live(self) -> tuple[bool, dict[str, Any]]:
         """Whether the process is worth keeping, and what to say."""
         return self.phase != "failed", self._body()
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the flow takes messages, and what to say."""
-        return self.phase == "running", self._body()
+        """Whether the flow runs and reads all its streams, and what to say."""
+        return self.phase == "running" and all(self.connected().values()), self._body()
+
+    def connected(self) -> dict[str, bool]:
+        """Whether each stream is being read just now."""
+        return {} if self.metrics is None else {k: v == 1 for k, v in by_stream(self.metrics.nats_connected).items()}
+
+    def lag(self) -> dict[str, int]:
+        """How many messages of each stream have not entered the flow yet."""
+        return {} if self.metrics is None else {k: int(v) for k, v in by_stream(self.metrics.lag).items()}
 
     def _body(self) -> dict[str, Any]:
-        return {"flow": self.flow, "status": self.phase, "error": self.error, **self.detail()}
+        connected, lag = self.connected(), self.lag()
+        return {"flow": self.flow, "status": self.phase, "error": self.error, "connected": connected, "lag": lag}
+
+
+def by_stream(gauge: Gauge) -> dict[str, float]:
+    """A gauge's values by its label stream."""
+    return {sample.labels["stream"]: sample.value for metric in gauge.collect() for sample in metric.samples}
 
 
 class HealthServer:

@@ -3,7 +3,7 @@
 import importlib
 import os
 import signal
-import sqlite3
+import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,25 +13,21 @@ from typing import Final, Literal, Protocol, cast
 
 import structlog
 from bytewax.dataflow import Dataflow
-from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 from bytewax.testing import run_main
 
 from compose.errors import exit_code, report
 from compose.health import FlowState, HealthServer
-from compose.locks import ComposeError, FileLock
+from compose.recovery import prepare_recovery, recovery_lock
+from operators.jetstream import NatsError
 from operators.observability import FlowMetrics
 from schemas.settings import Settings
 
 FlowName = Literal["vessel", "archive"]
 
-PARTITIONS: Final = 1
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger()
-
-
-class RecoveryError(ComposeError):
-    """The recovery store cannot be used; the message says what to do."""
 
 
 class FlowFactory(Protocol):
@@ -46,53 +42,6 @@ def flow_factory(name: FlowName) -> FlowFactory:
     return cast(FlowFactory, importlib.import_module(f"flows.{name}").from_settings)
 
 
-def prepare_recovery(folder: Path) -> RecoveryConfig:
-    """The recovery configuration of a folder, whose store is made on first use (one partition).
-
-    Raises:
-        RecoveryError: when the folder holds something else than such a store.
-    """
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = folder.with_name(f".{folder.name}.new")
-        _remove_unfinished(fresh)
-        fresh.mkdir()
-        init_db_dir(fresh, PARTITIONS)
-        # Renamed when complete: a crash half-way leaves no store that looks whole.
-        fresh.rename(folder)
-    found = sorted(path.name for path in folder.glob("part-*.sqlite3"))
-    declared = _declared_partitions(folder / found[0]) if found else 0
-    if len(found) != PARTITIONS or declared != PARTITIONS:
-        raise RecoveryError(
-            f"{folder}: expected a recovery store of {PARTITIONS} partition, found {len(found)} file(s) "
-            f"of a store of {declared}. Restore the folder from a backup, or move it away to start from the beginning."
-        )
-    return RecoveryConfig(folder, timedelta(0))
-
-
-def _remove_unfinished(folder: Path) -> None:
-    if folder.exists():
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
-
-
-def _declared_partitions(path: Path) -> int:
-    """How many partitions the store says it has."""
-    try:
-        connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True)
-        try:
-            row = connection.execute("SELECT MAX(part_count) FROM parts").fetchone()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise RecoveryError(
-            f"{path}: not a readable recovery store ({error}). "
-            "Restore it from a backup, or move the folder away to start from the beginning."
-        ) from error
-    return int(row[0] or 0)
-
-
 def prepare_process() -> None:
     """Settle what Bytewax reads from the environment of the process.
 
@@ -105,18 +54,33 @@ def prepare_process() -> None:
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call stop on the first SIGTERM or SIGINT; end the process with 1 on the second."""
-    seen: list[int] = []
+    """Call stop on the first SIGTERM or SIGINT; end the process with 1 on the second.
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if seen:
+    stop is called from a thread of its own: a handler runs in the midst of whatever the main thread
+    does, where taking a lock (of a log, of an event) could wait for itself for ever.
+    """
+    hear, tell = socket.socketpair()
+    tell.setblocking(False)
+    signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+    for number in STOP_SIGNALS:
+        signal.signal(number, _heard)
+    threading.Thread(target=_listen, args=(hear, tell, stop), name="signals", daemon=True).start()
+
+
+def _heard(_number: int, _frame: FrameType | None) -> None:
+    """Nothing to do: the number went to the listening thread already."""
+
+
+def _listen(hear: socket.socket, _tell: socket.socket, stop: Callable[[], None]) -> None:
+    asked = False
+    while data := hear.recv(1):
+        if data[0] not in STOP_SIGNALS:
+            continue
+        if asked:
             os._exit(1)
-        seen.append(number)
-        log.info("stopping", signal=signal.Signals(number).name, again="ends at once")
+        asked = True
+        log.info("stopping", signal=signal.Signals(data[0]).name, again="ends at once")
         stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
 
 
 class FlowThread:
@@ -188,11 +152,6 @@ class FlowThread:
             self._on_end()
 
 
-def recovery_lock(folder: Path) -> FileLock:
-    """The lock that keeps a recovery store to one process."""
-    return FileLock(folder.with_name(f".{folder.name}.lock"), f"the recovery store {folder}")
-
-
 def run_flow(name: FlowName, settings: Settings, factory: FlowFactory | None = None) -> int:
     """Run a flow in this process until SIGTERM, SIGINT or a failure; return the exit code.
 
@@ -216,13 +175,19 @@ def _run_locked(name: FlowName, settings: Settings, factory: FlowFactory, stop: 
     folder = settings.recovery_dir(name)
     with recovery_lock(folder):
         recovery = prepare_recovery(folder)
-        metrics, state = FlowMetrics(name), FlowState(name)
+        metrics = FlowMetrics(name)
+        state = FlowState(name, metrics)
         setting = f"WATCHKEEPER_{name.upper()}_PORT"
         port: int = getattr(settings, f"{name}_port")
         server = HealthServer(settings.health_host, port, metrics.registry, state, setting)
         try:
             server.start()
-            flow = factory(settings, metrics, stop)
+            try:
+                flow = factory(settings, metrics, stop)
+            except NatsError:
+                if stop.is_set():  # asked to end while it waited for NATS: nothing has begun
+                    return
+                raise
             state.phase = "running"
             log.info("flow_started", flow=name, ship_id=settings.ship_id, recovery=str(folder))
             cli_main(flow, epoch_interval=timedelta(seconds=settings.epoch_s), recovery_config=recovery)

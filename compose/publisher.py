@@ -18,6 +18,7 @@ from operators.jetstream.connection import NatsConfig
 Item = tuple[str, dict[str, Any] | list[dict[str, Any]]]
 Produce = Callable[[datetime], Sequence[Item]]
 
+CONNECT_TIMEOUT_S: Final = 10.0
 PUBLISH_TIMEOUT_S: Final = 5.0
 RECONNECT_WAIT_S: Final = 0.5
 STOP_TIMEOUT_S: Final = 10.0
@@ -89,12 +90,23 @@ class Publisher:
 
     async def _connected(self) -> Client | None:
         """A connection, however long it takes; None when asked to stop first."""
-        while not self._stop.is_set():
-            try:
-                return await self._connect()
-            except (NatsClientError, OSError) as error:
-                log.warning("publisher_waits_for_nats", publisher=self.name, error=str(error))
-                await self._pause(1.0)
+        stopped = asyncio.ensure_future(self._stop.wait())
+        try:
+            while not self._stop.is_set():
+                attempt = asyncio.ensure_future(self._connect())
+                await asyncio.wait((attempt, stopped), timeout=CONNECT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+                try:
+                    if attempt.done():
+                        return attempt.result()
+                    await _cancel(attempt)
+                    reason = f"no answer within {CONNECT_TIMEOUT_S:g} s"
+                except (NatsClientError, OSError) as error:
+                    reason = str(error)
+                if not self._stop.is_set():
+                    log.warning("publisher_waits_for_nats", publisher=self.name, reason=reason)
+                    await self._pause(1.0)
+        finally:
+            stopped.cancel()
         return None
 
     async def _rounds(self, client: Client) -> None:
@@ -131,6 +143,14 @@ class Publisher:
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), max(seconds, 0.0))
+
+
+async def _cancel(attempt: asyncio.Future[Client]) -> None:
+    """Give an attempt up; one that succeeds in this very moment is closed."""
+    attempt.cancel()
+    with suppress(asyncio.CancelledError):
+        client = await attempt
+        await client.close()
 
 
 def connector(config: NatsConfig, name: str) -> Callable[[], Awaitable[Client]]:

@@ -63,17 +63,17 @@ class IncidentState:
         fields = {name: getattr(self.incident, name) for name in Incident.model_fields}
         return IncidentPublished(**fields, event=event)
 
-    def next_deadline(self, *, hold: timedelta, throttle: timedelta, max_age: timedelta, reopen: timedelta) -> datetime:
-        """When something is due: an update, the end of the hold, the maximum age, or being forgotten."""
+    def next_deadline(self, *, hold: timedelta, throttle: timedelta, reopen: timedelta) -> datetime | None:
+        """When something is due: an update, the end of the hold, or being forgotten; None when nothing is."""
         incident = self.incident
         if not self.active:
             return (incident.resolved_at or incident.updated_at) + reopen
-        due = [incident.opened_at + max_age]
+        due: list[datetime] = []
         if self.dirty:
             due.append(self.published_at + throttle)
         if self.cleared_at is not None:
             due.append(self.cleared_at + hold)
-        return min(due)
+        return min(due, default=None)
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""

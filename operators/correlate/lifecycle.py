@@ -18,8 +18,9 @@ class Lifecycle:
     """Changes one incident at a time and gives the revisions that people must see.
 
     Opening, escalation, resolution and reopening are published at once; other changes at most once
-    in update_throttle_s. An incident resolves when every series has cleared and hold_s has passed,
-    or at max_age_s. Within reopen_s of that, its key reopens it. Times are log time.
+    in update_throttle_s. An incident resolves when every series has cleared and hold_s has passed;
+    within reopen_s of that its key reopens it. Past max_age_s it takes nothing more: the next
+    anomaly closes it and opens a successor. Times are log time.
     """
 
     def __init__(self, policy: CorrelatePolicy) -> None:
@@ -107,42 +108,20 @@ class Lifecycle:
         elif state.dirty and state.published_at + self._throttle <= due:
             yield from self._publish(state, "updated", due, None)
 
-    def is_too_old(self, state: IncidentState, due: datetime) -> bool:
-        """Active, or only just resolved, and past its maximum age: what goes on is another incident."""
-        return state.incident.opened_at + self._max_age(state) <= due
-
-    def succeed(self, state: IncidentState, due: datetime) -> tuple[IncidentState | None, list[Decision]]:
-        """Close an incident by age; what still fires goes on in a successor that is linked to it."""
-        old = state.incident
-        firing = dict(state.firing)
-        age = _words(self._max_age(state))
-        if not firing:
-            return None, list(self._resolve(state, due, f"closed by age, it has lasted {age}"))
-        successor = content_uuid("successor", old.incident_id)
-        decisions = list(self._resolve(state, due, f"closed by age ({age}), goes on in {successor}"))
-        incident = old.model_copy(
-            update={
-                "incident_id": successor,
-                "successor_of": old.incident_id,
-                "status": "open",
-                "opened_at": due,
-                "evidence": old.evidence[-1:],
-                "evidence_dropped": 0,
-                "timeline": (),
-                "assignee": None,
-                "narrative": None,
-            }
+    def is_too_old(self, state: IncidentState, now: datetime) -> bool:
+        """Past its maximum age: it takes nothing more, what comes now is another incident."""
+        return now >= state.incident.opened_at + timedelta(
+            seconds=self._policy.incident_types[state.incident.incident_type].max_age_s
         )
-        new = IncidentState(incident, due, state.last_event_ts, firing=firing, seen=dict(state.seen))
-        self._log(new, due, "created", f"goes on from {old.incident_id}, which was closed by age")
-        decisions.extend(self._publish(new, "created", due, None, first=True))
-        return new, decisions
 
-    def next_deadline(self, state: IncidentState) -> datetime:
+    def hand_over(self, old: IncidentState, new: IncidentState, now: datetime) -> Iterator[Decision]:
+        """Close an incident by age; the new one goes on with what still fires."""
+        new.firing.update(old.firing)
+        yield from self._resolve(old, now, f"closed by age, goes on in {new.incident.incident_id}")
+
+    def next_deadline(self, state: IncidentState) -> datetime | None:
         """When serve() has something to do, or is_over() becomes true."""
-        return state.next_deadline(
-            hold=self._hold(state), throttle=self._throttle, max_age=self._max_age(state), reopen=self._reopen
-        )
+        return state.next_deadline(hold=self._hold(state), throttle=self._throttle, reopen=self._reopen)
 
     def is_over(self, state: IncidentState, due: datetime) -> bool:
         """Resolved, and the time to reopen it has passed."""
@@ -198,9 +177,6 @@ class Lifecycle:
 
     def _hold(self, state: IncidentState) -> timedelta:
         return timedelta(seconds=self._policy.incident_types[state.incident.incident_type].hold_s)
-
-    def _max_age(self, state: IncidentState) -> timedelta:
-        return timedelta(seconds=self._policy.incident_types[state.incident.incident_type].max_age_s)
 
 
 def _source(anomaly: AnomalyEnriched) -> str:

@@ -23,7 +23,7 @@ class ShipCorrelator:
 
     An anomaly joins the active incident of its correlation key; without one it waits with others
     of its key until min_events of them lie within the window (event time), then an incident opens
-    at once. Deadlines (throttled update, end of hold, maximum age, reopen window) run in log time,
+    at once. Deadlines (throttled update, end of hold, reopen window) run in log time,
     which is the largest arrival time seen; one at or before T fires before the anomaly at T.
     State: the active incidents, those resolved within the reopen window, and what waits; capped by
     policy.correlate.max_open_incidents. counts holds what was dropped, by reason.
@@ -57,8 +57,10 @@ class ShipCorrelator:
         state = self._incidents.get(key)
         if anomaly.state == "cleared":
             self._clear(key, state, anomaly, now)
-        elif state is not None and state.active:
+        elif state is not None and state.active and not self._lifecycle.is_too_old(state, now):
             yield from self._absorb(state, anomaly, now)
+        elif state is not None and state.active:
+            yield from self._succeed(key, situation, state, anomaly, now)
         else:
             yield from self._gather(key, situation, state, anomaly, now)
         self._schedule(key)
@@ -94,6 +96,15 @@ class ShipCorrelator:
             remember(state, each, now, ttl)
         yield from decisions
 
+    def _succeed(
+        self, key: str, situation: Situation, old: IncidentState, anomaly: AnomalyEnriched, now: datetime
+    ) -> Iterator[Decision]:
+        new = self._lifecycle.new(self.ship_id, situation, [anomaly], now, after=old)
+        yield from self._lifecycle.hand_over(old, new, now)
+        self._incidents[key] = new
+        remember(new, anomaly, now, timedelta(seconds=self._policy.dedup_ttl_s))
+        yield from self._lifecycle.open(new, [anomaly], now)
+
     def _clear(self, key: str, state: IncidentState | None, anomaly: AnomalyEnriched, now: datetime) -> None:
         if state is not None and state.active:
             self._lifecycle.clear(state, anomaly, now)
@@ -110,22 +121,17 @@ class ShipCorrelator:
             yield from self._lifecycle.serve(state, due)
             if self._lifecycle.is_over(state, due):
                 del self._incidents[key]
-            elif state.active and self._lifecycle.is_too_old(state, due):
-                successor, decisions = self._lifecycle.succeed(state, due)
-                yield from decisions
-                if successor is not None:
-                    self._incidents[key] = successor
         self._schedule(key)
 
     def _schedule(self, key: str) -> None:
-        due = []
+        due: list[datetime | None] = []
         state = self._incidents.get(key)
         if state is not None:
             due.append(self._lifecycle.next_deadline(state))
         pending = self._pending.get(key)
         if pending is not None:
             due.append(pending.expires_at())
-        self._deadlines.set(key, min(due) if due else None)
+        self._deadlines.set(key, min((at for at in due if at is not None), default=None))
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""

@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS {database}.anomalies
     tracking_id     String,
     ship_id         LowCardinality(String),
     pos_sequence    UInt64,
-    pos_index       UInt32,
+    pos_index       Int32,
     ts              DateTime64(6, 'UTC'),
     observed_at     DateTime64(6, 'UTC'),
     published_at    DateTime64(6, 'UTC'),

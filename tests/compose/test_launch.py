@@ -20,9 +20,10 @@ from bytewax.recovery import init_db_dir
 
 from compose.errors import exit_code, known_cause
 from compose.health import FlowState
-from compose.launch import FlowThread, RecoveryError, prepare_recovery
+from compose.launch import FlowThread
 from compose.locks import AlreadyRunningError, FileLock
 from compose.nats_server import free_port
+from compose.recovery import RecoveryError, prepare_recovery
 from operators.observability import FlowMetrics
 from schemas.settings import Settings, SettingsError
 from tests.compose.tiny_flow import tiny
@@ -75,6 +76,14 @@ def wait_ready(port: int) -> dict[str, Any]:
     raise AssertionError("never ready")
 
 
+def wait_counted(port: int) -> None:
+    """Until the flow has taken something in."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not re.search(r'messages_in_total{stream="only"} [1-9]', get(f"http://127.0.0.1:{port}/metrics")[1]):
+        assert time.monotonic() < deadline, "it counts nothing"
+        time.sleep(0.02)
+
+
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=DEADLINE_S)
     return process.returncode, out, err
@@ -84,12 +93,13 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 def test_signal_ends_cleanly_and_next_start_resumes(tmp_path: Path, number: signal.Signals) -> None:
     with running("count", tmp_path) as (process, port):
         assert wait_ready(port)["status"] == "running"
+        wait_counted(port)
         process.send_signal(number)
         code, out, err = finish(process)
     assert code == 0, err
     assert out.startswith("resumed 0")
     with running("count", tmp_path) as (process, port):
-        wait_ready(port)
+        wait_counted(port)
         process.send_signal(number)
         code, out, err = finish(process)
     assert code == 0, err
@@ -268,7 +278,21 @@ def test_configuration_errors_exit_with_2() -> None:
 
 
 def test_state_says_where_the_flow_is() -> None:
-    state = FlowState("vessel", detail=lambda: {"lag": 3})
-    assert state.ready() == (False, {"flow": "vessel", "status": "starting", "error": None, "lag": 3})
+    metrics = FlowMetrics("vessel")
+    state = FlowState("vessel", metrics)
+    assert state.ready()[0] is False
+    state.phase = "running"
+    metrics.nats_connected.labels(stream="TELEMETRY").set(0)
+    metrics.lag.labels(stream="TELEMETRY").set(3)
+    said = {
+        "flow": "vessel",
+        "status": "running",
+        "error": None,
+        "connected": {"TELEMETRY": False},
+        "lag": {"TELEMETRY": 3},
+    }
+    assert state.ready() == (False, said)
+    metrics.nats_connected.labels(stream="TELEMETRY").set(1)
+    assert state.ready()[0] is True
     state.phase, state.error = "failed", "why"
     assert state.live()[0] is False

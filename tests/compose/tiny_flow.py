@@ -21,11 +21,11 @@ from schemas.settings import Settings
 
 
 class Part(StatefulSourcePartition[int, int]):
-    def __init__(self, resume: int | None, mode: str, stop: threading.Event) -> None:
+    def __init__(self, resume: int | None, mode: str, metrics: FlowMetrics, stop: threading.Event) -> None:
         self.n = resume or 0
+        self.counted = metrics.messages_in.labels(stream="only")
         self.mode = mode
         self.stop = stop
-        self.first = True
         sys.stdout.write(f"resumed {self.n}\n")
         sys.stdout.flush()
 
@@ -37,6 +37,7 @@ class Part(StatefulSourcePartition[int, int]):
         if self.n >= 3 and self.mode == "bug":
             raise ValueError("a bug")
         self.n += 1
+        self.counted.inc()
         return [self.n]
 
     def next_awake(self) -> datetime | None:
@@ -47,14 +48,14 @@ class Part(StatefulSourcePartition[int, int]):
 
 
 class Source(FixedPartitionedSource[int, int]):
-    def __init__(self, mode: str, stop: threading.Event) -> None:
-        self.mode, self.stop = mode, stop
+    def __init__(self, mode: str, metrics: FlowMetrics, stop: threading.Event) -> None:
+        self.mode, self.metrics, self.stop = mode, metrics, stop
 
     def list_parts(self) -> list[str]:
         return ["only"]
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> Part:
-        return Part(resume_state, self.mode, self.stop)
+        return Part(resume_state, self.mode, self.metrics, self.stop)
 
 
 class Nowhere(StatelessSinkPartition[Any]):
@@ -72,7 +73,7 @@ def tiny(mode: str) -> FlowFactory:
         if mode == "policy_error":
             raise PolicyError("policy detect.yaml: no key 'treshold', expected 'threshold'")
         flow = Dataflow("tiny")
-        numbers = op.input("numbers", flow, Source(mode, stop))
+        numbers = op.input("numbers", flow, Source(mode, metrics, stop))
         op.output("out", numbers, NowhereSink())
         return flow
 

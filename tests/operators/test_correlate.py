@@ -159,13 +159,17 @@ def test_a_key_that_is_missing_on_both_equals_nothing() -> None:
     assert len({each.incident_id for each in timeline.incidents}) == 2
 
 
-def test_an_incident_past_its_age_goes_on_as_a_successor_that_does_not_swallow() -> None:
+def test_an_incident_past_its_age_takes_nothing_more_and_the_next_anomaly_opens_a_successor() -> None:
     timeline = Timeline().take(enriched(0)).until(7300)
+    assert timeline.events == [("created", 0.0)]
+    timeline.take(other(7300, 1))
     old, successor = timeline.incidents[-2:]
-    assert (old.event, old.status, old.updated_at) == ("resolved", "resolved", at(7200))
-    assert (successor.event, successor.successor_of, successor.opened_at) == ("created", old.incident_id, at(7200))
+    assert (old.event, old.status, len(old.evidence)) == ("resolved", "resolved", 1)
+    assert (successor.event, successor.successor_of, successor.opened_at) == ("created", old.incident_id, at(7300))
     assert successor.incident_id in old.timeline[-1].reason
-    timeline.take(cleared(7400)).until(7500)
+    timeline.take(cleared(7400, series="aurora/srv-1/node/m1")).until(7500)
+    assert timeline.incidents[-1].event == "created"
+    timeline.take(cleared(7600)).until(7700)
     assert (timeline.incidents[-1].incident_id, timeline.incidents[-1].event) == (successor.incident_id, "resolved")
 
 

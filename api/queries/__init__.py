@@ -1,0 +1,1 @@
+"""The SQL: constant texts, and every value bound as a parameter."""

@@ -1,0 +1,106 @@
+"""What findings and incidents rest on: raw lines, samples, anomalies; and what rests on them."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from api.context import Reader, Row
+
+# LIMIT 1 BY instead of FINAL, so that the index on the ids is used.
+LOGS: Final = """
+SELECT tracking_id, ship_id, ts, observed_at, domain, service, device_id, level, msg, meta, error_msg
+FROM logs
+WHERE tracking_id IN {ids:Array(String)}
+LIMIT 1 BY tracking_id
+LIMIT 1000
+SETTINGS max_execution_time = 8
+"""
+
+SAMPLES: Final = """
+SELECT tracking_id, ship_id, ts, observed_at, domain, service, device_id, metric_name, metric_value, unit, labels,
+       error_msg
+FROM samples
+WHERE tracking_id IN {ids:Array(String)}
+LIMIT 1 BY tracking_id
+LIMIT 1000
+SETTINGS max_execution_time = 8
+"""
+
+ANOMALIES: Final = """
+SELECT anomaly_id, stage, published_at, body
+FROM anomalies
+WHERE anomaly_id IN {ids:Array(String)}
+ORDER BY published_at, anomaly_id, stage
+LIMIT 1 BY anomaly_id, stage
+LIMIT 1000
+SETTINGS max_execution_time = 8
+"""
+
+# Two halves, since one condition with OR could not use the two indexes.
+ANOMALIES_ON: Final = """
+SELECT anomaly_id, stage, published_at, body
+FROM (
+    SELECT anomaly_id, stage, published_at, body FROM anomalies WHERE tracking_id = {id:String}
+    UNION ALL
+    SELECT anomaly_id, stage, published_at, body FROM anomalies WHERE has(evidence_ids, {id:String})
+)
+ORDER BY published_at, anomaly_id, stage
+LIMIT 1 BY anomaly_id, stage
+LIMIT 200
+SETTINGS max_execution_time = 8
+"""
+
+INCIDENTS_ON: Final = """
+SELECT incident_id, argMin(revision, published_at) AS revision, min(published_at) AS published_at
+FROM (
+    SELECT incident_id, revision, published_at FROM incidents WHERE has(evidence_tracking_ids, {id:String})
+    UNION ALL
+    SELECT incident_id, revision, published_at FROM incidents WHERE hasAny(evidence_refs, {refs:Array(String)})
+)
+GROUP BY incident_id
+ORDER BY published_at, incident_id
+LIMIT 100
+SETTINGS max_execution_time = 8
+"""
+
+HELD_BACK: Final = """
+SELECT kind, reason, ts
+FROM (
+    SELECT kind, reason, ts, record_id FROM suppressions WHERE tracking_id = {id:String}
+    UNION ALL
+    SELECT kind, reason, ts, record_id FROM suppressions WHERE anomaly_id IN {refs:Array(String)}
+)
+ORDER BY ts, record_id
+LIMIT 1
+SETTINGS max_execution_time = 8
+"""
+
+
+def logs(reader: Reader, ids: Sequence[str]) -> list[Row]:
+    """The log lines with these tracking ids."""
+    return reader.query(LOGS, {"ids": list(ids)}) if ids else []
+
+
+def samples(reader: Reader, ids: Sequence[str]) -> list[Row]:
+    """The samples with these tracking ids."""
+    return reader.query(SAMPLES, {"ids": list(ids)}) if ids else []
+
+
+def anomalies(reader: Reader, ids: Sequence[str]) -> list[Row]:
+    """Both stages of the anomalies with these ids, the earliest published first."""
+    return reader.query(ANOMALIES, {"ids": list(ids)}) if ids else []
+
+
+def anomalies_on(reader: Reader, tracking_id: str) -> list[Row]:
+    """Both stages of the anomalies that rest on this event, the earliest published first."""
+    return reader.query(ANOMALIES_ON, {"id": tracking_id})
+
+
+def incidents_on(reader: Reader, tracking_id: str, refs: Sequence[str]) -> list[Row]:
+    """The incidents that rest on this event or these anomalies: the first revision that does, and when."""
+    return reader.query(INCIDENTS_ON, {"id": tracking_id, "refs": list(refs)})
+
+
+def held_back(reader: Reader, tracking_id: str, refs: Sequence[str]) -> Row | None:
+    """Why this event or these anomalies were first held back, if they were."""
+    rows = reader.query(HELD_BACK, {"id": tracking_id, "refs": list(refs)})
+    return rows[0] if rows else None
