@@ -19,7 +19,7 @@ Row = dict[str, Any]
 class Reader(Protocol):
     """Reads ClickHouse; called from several threads at once."""
 
-    def query(self, sql: str, parameters: Mapping[str, Any] | None = None, /) -> list[Row]:
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """The rows of one query, times aware and in UTC.
 
         Raises:

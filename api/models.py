@@ -42,8 +42,7 @@ class Stats(BaseModel):
 
     model_config = _example(
         window="24h",
-        since="2026-03-01T00:00:00Z",
-        until="2026-03-02T00:00:00Z",
+        **{"from": "2026-03-01T00:00:00Z", "to": "2026-03-02T00:00:00Z"},
         total=12,
         open=3,
         ack=1,
@@ -54,8 +53,8 @@ class Stats(BaseModel):
     )
 
     window: str = Field(description="1h, 24h, 7d, or from/to")
-    since: datetime
-    until: datetime
+    since: datetime = Field(serialization_alias="from")
+    until: datetime = Field(serialization_alias="to", description="exclusive")
     total: Count
     open: Count
     ack: Count
@@ -291,5 +290,3 @@ class Health(BaseModel):
     status: Literal["live", "ready", "not ready"]
     version: str
     parts: list[Part] = Field(default_factory=list)
-
-

@@ -96,7 +96,7 @@ def problem(
 
 def install(app: FastAPI) -> None:
     """Answer every error that a route raises with problem details."""
-    app.add_exception_handler(ApiProblem, _on_problem)
+    app.add_exception_handler(ApiProblem, on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
 
@@ -105,7 +105,8 @@ def _request_id(request: Request) -> str:
     return str(getattr(request.state, "request_id", ""))
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
+async def on_problem(request: Request, error: Exception) -> Response:
+    """Answer an ApiProblem."""
     assert isinstance(error, ApiProblem)
     return problem(_request_id(request), request.url.path, error.status, error.detail)
 

@@ -5,33 +5,17 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import uvicorn
-
+from api.serve import ApiServer
 from compose.locks import ComposeError
-from compose.nats_server import port_is_free
-from schemas.settings import Settings, SettingsError
 
 START_TIMEOUT_S: Final = 15.0
 STOP_TIMEOUT_S: Final = 5.0
 
 
-def check_api_port(settings: Settings) -> None:
-    """Make sure that the API's port can be had, before anything is started.
-
-    Raises:
-        SettingsError: when it is in use.
-    """
-    host, port = settings.api_host, settings.api_port
-    if port and not port_is_free(port, host):
-        raise SettingsError(
-            f"WATCHKEEPER_API_PORT: port {port} on {host} is in use. Choose another (--port or WATCHKEEPER_API_PORT)."
-        )
-
-
 class ApiThread:
-    """A uvicorn server in a thread; on_end is called from the thread when it ends, for whatever reason."""
+    """An API server in a thread; on_end is called from the thread when it ends, for whatever reason."""
 
-    def __init__(self, server: uvicorn.Server, on_end: Callable[[], None]) -> None:
+    def __init__(self, server: ApiServer, on_end: Callable[[], None]) -> None:
         self._server = server
         self._on_end = on_end
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
@@ -42,10 +26,9 @@ class ApiThread:
         return self._thread.is_alive()
 
     @property
-    def url(self) -> str:
-        """Where it is reached."""
-        host, port = self._server.servers[0].sockets[0].getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._server.port
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Serve, and return once it takes connections.

@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import structlog
 import typer
 from pydantic import SecretStr
 
+from api.app import create_app
+from api.serve import ApiServer, build_server
 from compose.api_thread import ApiThread
 from compose.demo.live import LiveShip
 from compose.demo.ship import DemoShip
@@ -30,9 +33,10 @@ from compose.launch import FlowName, FlowThread, flow_factory, prepare_process, 
 from compose.locks import ComposeError, FileLock
 from compose.nats_server import NatsServer, port_is_free
 from compose.publisher import Produce, Publisher, connector
+from operators.clickhouse import Reader
 from operators.jetstream import NatsConfig, NatsError, ensure_streams
 from operators.observability import FlowMetrics
-from policy import load_policy
+from policy import PolicySet, load_policy
 from schemas.settings import GIB, Settings
 
 DRAIN_S: Final = 10.0
@@ -130,16 +134,15 @@ class System:
         Raises:
             SettingsError, PolicyError, ComposeError, NatsError, ClickHouseError: what is wrong.
         """
-        load_policy(self.settings.policy_dir)
+        policy = load_policy(self.settings.policy_dir)
         data = self.settings.data_dir.resolve()
         self.stack.enter_context(FileLock(data / ".lock", f"the data folder {data}"))
-        self.api = ApiThread.prepare(self.settings)
+        server = self._api_server(data, policy)
         self.settings = self._embed(data, nats_port)
         ensure_streams(
             NatsConfig.of(self.settings), self.settings.stream_table(), wait_s=NATS_WAIT_S, stop=self.wake.event
         )
-        self.api.start(self.settings, self.wake.event.set)
-        self.stack.callback(self.api.stop)
+        self._start_api(server)
         self._start_flow("archive", drain=True)
         self._start_flow("vessel", drain=False)
 
@@ -165,13 +168,19 @@ class System:
     def where_to_look(self) -> str:
         """What to open, where the data is and how to stop."""
         assert self.api is not None
+        settings = self.settings
+        host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
+        base = f"http://{host}:{self.api.port}"
+        metrics = [
+            f"http://{settings.health_host}:{flow.health.port}/metrics ({flow.state.flow})" for flow in self.flows
+        ]
         lines = [
             "Watchkeeper is up.",
-            f"  Console  {self.api.url}/",
-            f"  API      {self.api.url}/api/v3",
-            f"  NATS     {NatsConfig.of(self.settings).shown}",
-            *(f"  {'Metrics':<8} http://{self.settings.health_host}:{flow.health.port}/metrics ({flow.state.flow})" for flow in self.flows),
-            f"  Data     {self.settings.data_dir.resolve()}",
+            f"  Console  {base}/",
+            f"  API      {base}/api/v3",
+            f"  NATS     {NatsConfig.of(settings).shown}",
+            *(f"  Metrics  {url}" for url in metrics),
+            f"  Data     {settings.data_dir}",
             "Stop it with Ctrl-C.",
         ]
         return "\n".join(lines)
@@ -184,17 +193,32 @@ class System:
             self.nats = self._nats(data, nats_port)
             self.stack.callback(self.nats.stop)
             changes["nats_url"] = self.nats.start()
-        if "clickhouse_dsn" not in given:
-            changes["clickhouse_dsn"] = SecretStr(f"chdb://{data / 'clickhouse'}")
+        changes["clickhouse_dsn"] = self._dsn(data)
         return self.settings.model_copy(update=changes)
+
+    def _dsn(self, data: Path) -> SecretStr:
+        if "clickhouse_dsn" in self.settings.model_fields_set:
+            return self.settings.clickhouse_dsn
+        return SecretStr(f"chdb://{quote(str(data / 'clickhouse'))}")
 
     def _nats(self, data: Path, nats_port: int | None) -> NatsServer:
         settings = self.settings
         reserved = sum(stream.max_bytes for stream in settings.stream_table().values())
         password = settings.nats_password.get_secret_value() if settings.nats_password else None
-        return NatsServer(
-            data, nats_port, store_bytes=reserved + GIB, user=settings.nats_user, password=password
-        )
+        return NatsServer(data, nats_port, store_bytes=reserved + GIB, user=settings.nats_user, password=password)
+
+    def _api_server(self, data: Path, policy: PolicySet) -> ApiServer:
+        """The API with its port taken, before anything else is started."""
+        settings = self.settings
+        reader = Reader(self._dsn(data).get_secret_value(), settings.clickhouse_database)
+        self.stack.callback(reader.close)
+        app = create_app(reader, settings=settings, policy=policy)
+        return build_server(app, settings.api_host, settings.api_port, signals=False)
+
+    def _start_api(self, server: ApiServer) -> None:
+        self.api = ApiThread(server, self.wake.event.set)
+        self.stack.callback(self.api.stop)
+        self.api.start()
 
     def _start_flow(self, name: FlowName, *, drain: bool) -> None:
         settings = self.settings
@@ -224,11 +248,13 @@ class System:
         """The flow's health server; on any free port when the default one is taken (a chosen one must be had)."""
         settings = self.settings
         port: int = getattr(settings, f"{name}_port")
+        setting = f"WATCHKEEPER_{name.upper()}_PORT"
         chosen = f"{name}_port" in settings.model_fields_set
         if not chosen and not port_is_free(port, settings.health_host):
-            log.warning("port_taken", flow=name, port=port, instead="a free one", setting=f"WATCHKEEPER_{name.upper()}_PORT")
+            log.warning(
+                "port_taken", flow=name, port=port, instead="a free one", setting=f"WATCHKEEPER_{name.upper()}_PORT"
+            )
             port = 0
-        setting = f"WATCHKEEPER_{name.upper()}_PORT"
         return HealthServer(settings.health_host, port, metrics.registry, state, setting)
 
     def _check_parts(self) -> None:

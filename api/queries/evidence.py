@@ -12,7 +12,6 @@ FROM logs
 WHERE tracking_id IN {ids:Array(String)}
 LIMIT 1 BY tracking_id
 LIMIT 1000
-SETTINGS max_execution_time = 8
 """
 
 SAMPLES: Final = """
@@ -22,7 +21,6 @@ FROM samples
 WHERE tracking_id IN {ids:Array(String)}
 LIMIT 1 BY tracking_id
 LIMIT 1000
-SETTINGS max_execution_time = 8
 """
 
 ANOMALIES: Final = """
@@ -32,7 +30,6 @@ WHERE anomaly_id IN {ids:Array(String)}
 ORDER BY published_at, anomaly_id, stage
 LIMIT 1 BY anomaly_id, stage
 LIMIT 1000
-SETTINGS max_execution_time = 8
 """
 
 # Two halves, since one condition with OR could not use the two indexes.
@@ -46,7 +43,6 @@ FROM (
 ORDER BY published_at, anomaly_id, stage
 LIMIT 1 BY anomaly_id, stage
 LIMIT 200
-SETTINGS max_execution_time = 8
 """
 
 INCIDENTS_ON: Final = """
@@ -59,7 +55,6 @@ FROM (
 GROUP BY incident_id
 ORDER BY published_at, incident_id
 LIMIT 100
-SETTINGS max_execution_time = 8
 """
 
 HELD_BACK: Final = """
@@ -71,7 +66,6 @@ FROM (
 )
 ORDER BY ts, record_id
 LIMIT 1
-SETTINGS max_execution_time = 8
 """
 
 

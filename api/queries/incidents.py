@@ -9,7 +9,6 @@ from api.context import Reader, Row
 AS_OF: Final = """
 SELECT toUnixTimestamp64Micro(max(published_at)) AS as_of
 FROM incidents
-SETTINGS max_execution_time = 8
 """
 
 # Keys first, without bodies: the latest revision of each as it was at as_of, filtered, after the cursor.
@@ -31,7 +30,6 @@ WHERE (empty({statuses:Array(String)}) OR has({statuses:Array(String)}, latest.2
   AND (updated < {after_updated:Int64} OR (updated = {after_updated:Int64} AND incident_id > {after_id:String}))
 ORDER BY updated DESC, incident_id
 LIMIT {limit:UInt32}
-SETTINGS max_execution_time = 8
 """
 
 BODIES: Final = """
@@ -40,7 +38,6 @@ FROM incidents
 WHERE ship_id IN {ships:Array(String)} AND incident_id IN {ids:Array(String)} AND revision IN {revisions:Array(UInt32)}
 ORDER BY incident_id, revision, precedence DESC
 LIMIT 1 BY incident_id, revision
-SETTINGS max_execution_time = 8
 """
 
 LATEST: Final = """
@@ -49,7 +46,6 @@ FROM incidents
 WHERE incident_id IN {ids:Array(String)}
 ORDER BY incident_id, revision DESC, precedence DESC
 LIMIT 1 BY incident_id
-SETTINGS max_execution_time = 8
 """
 
 REVISIONS: Final = """
@@ -59,17 +55,19 @@ WHERE incident_id = {id:String}
 ORDER BY revision DESC, precedence DESC
 LIMIT 1 BY revision
 LIMIT 1000
-SETTINGS max_execution_time = 8
 """
 
 INSIGHTS: Final = """
 SELECT incident_id, request_id, version, published_at, body
-FROM insights
-WHERE incident_id IN {ids:Array(String)}
-ORDER BY published_at DESC, version DESC, request_id, precedence DESC
-LIMIT 1 BY request_id, version
+FROM (
+    SELECT incident_id, request_id, version, published_at, body
+    FROM insights
+    WHERE incident_id IN {ids:Array(String)}
+    ORDER BY precedence DESC
+    LIMIT 1 BY request_id, version
+)
+ORDER BY published_at DESC, version DESC, request_id
 LIMIT 200
-SETTINGS max_execution_time = 8
 """
 
 # Larger than any time in microseconds: the first page begins after it.

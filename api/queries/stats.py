@@ -24,7 +24,6 @@ WHERE latest.5 < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
 GROUP BY status, severity, domain, incident_type
 ORDER BY incidents DESC, incident_type, severity, status, domain
 LIMIT 10000
-SETTINGS max_execution_time = 8
 """
 
 HELD_BY_KIND: Final = """
@@ -38,7 +37,6 @@ WHERE ts >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') AND ts < fromUnixTime
 GROUP BY kind
 ORDER BY held DESC, kind
 LIMIT 100
-SETTINGS max_execution_time = 8
 """
 
 TOP_DUPLICATES: Final = """
@@ -54,7 +52,6 @@ WHERE kind = 'duplicate'
 GROUP BY ship_id, fingerprint
 ORDER BY count DESC, ship_id, fingerprint
 LIMIT {top:UInt32}
-SETTINGS max_execution_time = 8
 """
 
 TOP_SUPPRESSIONS: Final = """
@@ -70,7 +67,6 @@ WHERE kind != 'duplicate'
 GROUP BY ship_id, kind, key
 ORDER BY count DESC, ship_id, kind, key
 LIMIT {top:UInt32}
-SETTINGS max_execution_time = 8
 """
 
 FINDINGS: Final = """
@@ -81,7 +77,6 @@ WHERE state = 'firing'
   AND observed_at < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
   AND ({ship:String} = '' OR ship_id = {ship:String})
   AND ({domain:String} = '' OR domain = {domain:String})
-SETTINGS max_execution_time = 8
 """
 
 Parameters = dict[str, object]

@@ -33,7 +33,7 @@ Active = Sequence[tuple[Fault, float]]
 
 
 class DeviceModel:
-    """One device: its place on the ship, its metrics and its log lines.
+    """One device: its place on the ship, its metrics (each period_s seconds) and its log lines.
 
     State: the noise of each metric.
     """
@@ -42,6 +42,7 @@ class DeviceModel:
     domain: ClassVar[Domain]
     service: ClassVar[str]
     about: ClassVar[dict[str, Any]]
+    period_s: ClassVar[int] = 5
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng

@@ -25,8 +25,8 @@ SEED: Final = 7
 class Fault:
     """One thing that goes wrong, and the truth about it.
 
-    From start to end the ship shows it; incident_type is the incident that should open, on
-    device_id, within opens_within of the start. detail is what varies: an address, a port.
+    From start to end the ship shows it; incident_type (of the shipped policy) is the incident that
+    should open on device_id within opens_within of the start. detail is what varies: an address, a port.
     """
 
     kind: FaultKind
@@ -67,16 +67,18 @@ class _Plan:
 
 _ATTACKERS = ("203.0.113.7", "203.0.113.42", "198.51.100.23", "198.51.100.77", "192.0.2.130")
 
+_BEARINGS = ("bearing 3", "bearing 5")
+
 # The first two open at once and come early, so that a newcomer sees an incident within a minute.
 # The last third of the cycle is quiet but for what still has to clear.
 _PLAN: Final = (
-    _Plan("ssh_brute_force", "security", ("fw-1",), _ATTACKERS, 10, 0, 60, "brute_force", 20),
-    _Plan("link_down", "net", ("rtr-1", "rtr-2"), ("Gi0/1", "Gi0/2"), 14, 0, 90, "link_down", 20),
-    _Plan("snr_fade", "comms", ("vsat-1",), ("rain fade", "blockage"), 40, 5, 210, "satcom_degraded", 120),
-    _Plan("engine_overheat", "system", ("engine-1", "engine-2"), ("bearing 3", "bearing 5"), 200, 20, 220, "x", 150),
-    _Plan("app_timeouts", "app", ("srv-app-1",), ("srv-db-1:5432",), 300, 20, 60, "app_timeouts", 60),
-    _Plan("disk_full", "system", ("srv-db-1",), ("/var/lib",), 380, 20, 240, "disk_full", 200),
-    _Plan("memory_leak", "system", ("srv-app-1",), ("java",), 440, 20, 180, "out_of_memory", 180),
+    _Plan("ssh_brute_force", "security", ("fw-1",), _ATTACKERS, 10, 0, 60, "auth_attack", 20),
+    _Plan("link_down", "net", ("rtr-1", "rtr-2"), ("Gi0/1", "Gi0/2"), 14, 0, 90, "network_issue", 20),
+    _Plan("snr_fade", "comms", ("vsat-1",), ("rain fade", "blockage"), 40, 5, 210, "link_degradation", 120),
+    _Plan("app_timeouts", "app", ("srv-app-1",), ("srv-db-1:5432",), 150, 10, 60, "app_degradation", 20),
+    _Plan("engine_overheat", "system", ("engine-1", "engine-2"), _BEARINGS, 240, 20, 220, "equipment_fault", 90),
+    _Plan("disk_full", "system", ("srv-db-1",), ("/var/lib",), 330, 20, 240, "resource_pressure", 160),
+    _Plan("memory_leak", "system", ("srv-app-1",), ("java",), 360, 20, 260, "resource_pressure", 260),
 )
 
 

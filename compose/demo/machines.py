@@ -51,7 +51,7 @@ class AppServer(Server):
             if fault.kind == "app_timeouts":
                 for _ in range(self.rng.randint(2, 4)):
                     yield self._app("error", f"Connection to {fault.detail} timed out after 5000 ms")
-            elif fault.kind == "memory_leak" and second_of(fault, progress) == 140:
+            elif fault.kind == "memory_leak" and second_of(fault, progress) == 250:
                 killed = f"Killed process {self.rng.randint(2000, 9000)} ({fault.detail})"
                 sizes = "total-vm:8123456kB, anon-rss:7712340kB"
                 yield self.line("critical", f"Out of memory: {killed} {sizes}", service="kernel")
@@ -89,6 +89,7 @@ class Engine(DeviceModel):
     """One main engine's sensors."""
 
     domain, service = "system", "engine"
+    period_s = 1
     about: ClassVar = {
         "device_type": "engine",
         "vendor": "Example Marine",

@@ -25,7 +25,7 @@ class Vsat(DeviceModel):
         """Signal, latency and loss; a fade takes 8.5 dB."""
         fade = level_of(active, "snr_fade", 0.12)
         snr = 12.0 + 0.3 * daily(t, 4) + self.noise("snr", 0.35) - 8.5 * fade
-        latency = 615 + 12 * daily(t, 20) + self.noise("latency", 14) + 420 * fade
+        latency = 285 + 12 * daily(t, 20) + self.noise("latency", 14) + 420 * fade
         loss = max(0.0, 0.15 + self.noise("loss", 0.06) + 9.0 * fade)
         return [Value("rf_snr_db", snr, "dB"), Value("latency_ms", latency, "ms"), Value("packet_loss_pct", loss, "%")]
 

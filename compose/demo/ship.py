@@ -14,8 +14,6 @@ from schemas.base import SCHEMA_VERSION, to_utc
 from schemas.identity import content_uuid
 from schemas.ops import Device
 
-METRICS_PERIOD_S: Final = 5
-
 DEVICES: Final[tuple[type[DeviceModel], ...]] = (
     Vsat,
     Router1,
@@ -34,8 +32,8 @@ Telemetry = tuple[str, Payload]
 class DemoShip:
     """A ship made of a seed: the same seed, start and steps give the same telemetry, ids included.
 
-    Each device sends its metrics as one JSON array every 5 s (spread over the seconds) and log lines
-    as they come. State: the noise of each metric and the faults of the running cycle.
+    Each device sends its metrics as one JSON array, every 5 s (spread over the seconds) or, an engine,
+    every second, and log lines as they come. State: the noise of each metric and the faults of the running cycle.
     """
 
     def __init__(self, seed: int = SEED, ship_id: str = "ship-1", start: datetime | None = None) -> None:
@@ -64,7 +62,7 @@ class DemoShip:
         for index, device in enumerate(self._devices):
             mine = [(fault, progress) for fault, progress in active if fault.device_id == device.device_id]
             sent += self._logs(t, device, device.logs(t, mine))
-            if (int(t.timestamp()) + index) % METRICS_PERIOD_S == 0:
+            if (int(t.timestamp()) + index) % device.period_s == 0:
                 sent.append(self._metrics(t, device, device.metrics(t, mine)))
         return sent
 

@@ -45,8 +45,8 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
             metric_value unit labels series error_msg""",
         "anomalies": """anomaly_id stage tracking_id ship_id pos_sequence pos_index ts observed_at published_at
             stream_seq state anomaly_type detector domain service device_id series metric_name rule incident_type
-            severity_hint severity severity_reason score metric_value expected lower upper unit count since fields fingerprint context
-            evidence_ids msg error_msg body""",
+            severity_hint severity severity_reason score metric_value expected lower upper unit count since fields
+            fingerprint context evidence_ids msg error_msg body""",
         "incidents": """incident_id revision event tracking_id ship_id published_at stream_seq incident_type severity
             status domain title corr_keys suppress_key fingerprint scope_device_ids scope_services opened_at updated_at
             resolved_at anomaly_count duplicate_count evidence_refs evidence_tracking_ids evidence_dropped runbook_refs

@@ -19,14 +19,14 @@ class Lifecycle:
 
     Opening, escalation, resolution and reopening are published at once; other changes at most once
     in update_throttle_s. An incident resolves when every series has cleared and hold_s has passed;
-    within reopen_s of that its key reopens it. Past max_age_s it takes nothing more: the next
+    within suppression_ttl_s of that its key reopens it. Past max_age_s it takes nothing more: the next
     anomaly closes it and opens a successor. Times are log time.
     """
 
     def __init__(self, policy: CorrelatePolicy) -> None:
         self._policy = policy
         self._throttle = timedelta(seconds=policy.update_throttle_s)
-        self._reopen = timedelta(seconds=policy.reopen_s)
+        self._reopen = timedelta(seconds=policy.suppression_ttl_s)
 
     def new(
         self,

@@ -7,10 +7,10 @@ from typing import Any
 
 from operators.correlate.classify import Situation, classify
 from operators.correlate.decision import Decision
-from operators.correlate.duplicates import remember
 from operators.correlate.incident_state import IncidentState
 from operators.correlate.lifecycle import Lifecycle
 from operators.correlate.pending import Pending
+from operators.correlate.suppression import remember, reopened
 from operators.deadlines import Deadlines
 from policy import Policy
 from schemas.anomaly import AnomalyEnriched
@@ -23,9 +23,9 @@ class ShipCorrelator:
 
     An anomaly joins the active incident of its correlation key; without one it waits with others
     of its key until min_events of them lie within the window (event time), then an incident opens
-    at once. Deadlines (throttled update, end of hold, reopen window) run in log time,
+    at once. Deadlines (throttled update, end of hold, suppression) run in log time,
     which is the largest arrival time seen; one at or before T fires before the anomaly at T.
-    State: the active incidents, those resolved within the reopen window, and what waits; capped by
+    State: the active incidents, those resolved within suppression_ttl_s, and what waits; capped by
     policy.correlate.max_open_incidents. counts holds what was dropped, by reason.
     """
 
@@ -87,6 +87,8 @@ class ShipCorrelator:
         ttl = timedelta(seconds=self._policy.dedup_ttl_s)
         if closed is not None and not self._lifecycle.is_too_old(closed, now):
             state = closed
+            suppressed = reopened(closed, anomaly, now, timedelta(seconds=self._policy.suppression_ttl_s))
+            yield Decision(suppressed, None)
             decisions = self._lifecycle.reopen(closed, anomalies, now)
         else:
             state = self._lifecycle.new(self.ship_id, situation, anomalies, now, after=closed)

@@ -17,7 +17,7 @@ class PatternRule(NamedTuple):
     """One pattern of policy.detect.patterns; named groups become fields of the anomaly."""
 
     name: str
-    regex: str
+    regex: tuple[str, ...]
     incident_type: str | None
     severity: Severity
     domain: Domain | None = None
@@ -38,7 +38,7 @@ class PatternMatcher:
     The applicable patterns are compiled into one alternation, kept for each combination of
     patterns; letters match in either case. Cost: one scan of the line.
 
-    >>> rule = PatternRule("link_down", r"link (?P<port>\S+) down", "network_issue", Severity.HIGH)
+    >>> rule = PatternRule("link_down", (r"link (?P<port>\S+) down",), "network_issue", Severity.HIGH)
     >>> matcher = PatternMatcher([rule])
     >>> matcher.search("Link ge-0/0/1 down", "net", "switch", Level.WARN).fields
     {'port': 'ge-0/0/1'}
@@ -58,19 +58,14 @@ class PatternMatcher:
         found = compiled.search(text) if compiled is not None else None
         if found is None:
             return None
-        groups = found.groupdict()
-        rule = next(rule for i, rule in enumerate(self._rules) if groups.get(f"p{i}") is not None)
-        prefix = f"p{self._rules.index(rule)}_"
-        fields = {
-            name[len(prefix) :]: value[:MAX_FIELD]
-            for name, value in groups.items()
-            if value is not None and name.startswith(prefix)
-        }
+        groups = {name: value for name, value in found.groupdict().items() if value is not None}
+        rule = next(rule for i, rule in enumerate(self._rules) if f"p{i}" in groups)
+        fields = {name.split("_", 2)[2]: value[:MAX_FIELD] for name, value in groups.items() if "_" in name}
         return Match(rule, fields)
 
     def _compile_for(self, domain: Domain, service: str, level: Level) -> re.Pattern[str] | None:
         parts = [
-            f"(?P<p{i}>{_renamed(rule.regex, i)})"
+            f"(?P<p{i}>{_alternatives(rule, i)})"
             for i, rule in enumerate(self._rules)
             if rule.domain in (None, domain)
             and fnmatchcase(service, rule.service)
@@ -84,6 +79,9 @@ def _compile(alternation: str) -> re.Pattern[str]:
     return re.compile(alternation, re.IGNORECASE)
 
 
-def _renamed(regex: str, index: int) -> str:
-    """The pattern with its named groups made unique among all patterns."""
-    return _GROUP.sub(lambda found: f"(?P{found[1]}p{index}_{found[2]}{found[3]}", regex)
+def _alternatives(rule: PatternRule, index: int) -> str:
+    """The rule's expressions as one, with their named groups made unique among all rules."""
+    return "|".join(
+        _GROUP.sub(lambda found, j=j: f"(?P{found[1]}p{index}_{j}_{found[2]}{found[3]}", regex)
+        for j, regex in enumerate(rule.regex)
+    )

@@ -158,7 +158,7 @@ def test_second_process_on_the_same_store_is_refused(tmp_path: Path) -> None:
     ("mode", "code", "says"),
     [
         ("nats_error", 1, "NATS at nats://nowhere is gone: start it"),
-        ("policy_error", 2, "no key 'treshold'"),
+        ("policy_error", 2, "detect.yaml:14: detect.tresholds: expected a known key"),
     ],
 )
 def test_infrastructure_errors_are_one_line(tmp_path: Path, mode: str, code: int, says: str) -> None:
@@ -206,7 +206,7 @@ def test_store_left_half_made_is_made_again(tmp_path: Path) -> None:
 def test_wrong_number_of_partitions_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "vessel"
     folder.mkdir()
-    init_db_dir(folder, 3)
+    init_db_dir(folder, 3)  # type: ignore[no-untyped-call]
     with pytest.raises(
         RecoveryError, match=r"expected a recovery store of 1 partition, found 3 file\(s\) of a store of 3"
     ):

@@ -87,7 +87,7 @@ def test_up_finds_the_first_faults_stops_cleanly_and_resumes(tmp_path: Path) -> 
     with up(data, "--no-host-metrics") as first:
         first.wait_ready()
         incident = first.wait_open_incident()
-        assert incident["incident_type"] in {"brute_force", "link_down"}
+        assert incident["incident_type"] in {"auth_attack", "network_issue"}
         child = first.nats_pid()
         with up(data) as second:
             assert second.process.wait(STOP_S) == 1
@@ -120,5 +120,5 @@ def test_taken_api_port_is_refused_before_anything_starts(tmp_path: Path) -> Non
         first.wait_ready()
         with up(tmp_path / "two", port=first.port) as second:
             assert second.process.wait(STOP_S) == 2
-            assert "Choose another (--port" in second.log.read_text()
+            assert f"WATCHKEEPER_API_PORT: port {first.port} on 127.0.0.1 is in use" in second.log.read_text()
             assert not (tmp_path / "two" / "nats").exists()

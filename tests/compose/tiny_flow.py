@@ -6,6 +6,7 @@ MODE: count, nats_error (raises NatsError), policy_error, bug (raises ValueError
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import bytewax.operators as op
@@ -71,7 +72,7 @@ class NowhereSink(DynamicSink[Any]):
 def tiny(mode: str) -> FlowFactory:
     def factory(settings: Settings, metrics: FlowMetrics, stop: threading.Event) -> Dataflow:
         if mode == "policy_error":
-            raise PolicyError("policy detect.yaml: no key 'treshold', expected 'threshold'")
+            raise PolicyError(Path("detect.yaml"), 14, "detect.tresholds", "a known key")
         flow = Dataflow("tiny")
         numbers = op.input("numbers", flow, Source(mode, metrics, stop))
         op.output("out", numbers, NowhereSink())

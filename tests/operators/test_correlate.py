@@ -21,7 +21,7 @@ def policy(**correlate: Any) -> Policy:
     changes = correlate.pop("resource_pressure", {})
     known = {"window_s": 600, "min_events": 1, "hold_s": 60, "max_age_s": 7200, "keys": ("device_id",)}
     types["resource_pressure"] = types["resource_pressure"].model_copy(update={**known, **changes})
-    values = {"incident_types": types, "update_throttle_s": 10, "reopen_s": 600, "dedup_ttl_s": 900, **correlate}
+    values = {"incident_types": types, "update_throttle_s": 10, "suppression_ttl_s": 600, "dedup_ttl_s": 900, **correlate}
     return POLICY.model_copy(update={"correlate": POLICY.correlate.model_copy(update=values)})
 
 
@@ -107,15 +107,17 @@ def test_firing_within_the_hold_keeps_it_open() -> None:
     assert [event for event, _ in timeline.events if event == "resolved"] == []
 
 
-def test_the_same_key_within_the_reopen_window_is_the_same_incident() -> None:
+def test_the_same_key_within_suppression_ttl_is_the_same_incident_and_a_record_says_so() -> None:
     timeline = Timeline().take(enriched(0), cleared(20)).until(80).take(enriched(600))
+    (record,) = [message for message in timeline.said if isinstance(message, SuppressionRecord)]
+    assert (record.kind, record.until) == ("suppressed", at(680))
     created, resolved, reopened = timeline.incidents
     assert (resolved.event, reopened.event) == ("resolved", "reopened")
     assert reopened.incident_id == created.incident_id
     assert (reopened.status, reopened.revision, reopened.resolved_at) == ("open", resolved.revision + 1, None)
 
 
-def test_after_the_reopen_window_it_is_another_incident() -> None:
+def test_after_suppression_ttl_it_is_another_incident() -> None:
     timeline = Timeline().take(enriched(0), cleared(20)).until(80).take(enriched(681))
     assert timeline.incidents[-1].event == "created"
     assert timeline.incidents[-1].incident_id != timeline.incidents[0].incident_id

@@ -8,10 +8,10 @@ from schemas.base import Level, Severity
 from tests.support.make import at, line
 
 RULES = [
-    PatternRule("auth", r"failed password for (?P<user>\S+) from (?P<rhost>\S+)", "auth_attack", Severity.HIGH),
-    PatternRule("auth2", r"rhost=(?P<rhost>\S+)", "auth_attack", Severity.HIGH),
-    PatternRule("net_only", r"link down", None, Severity.LOW, domain="net", service="rt*", min_level=Level.WARN),
-    PatternRule("disk", r"(?:disk|device) full", "resource_pressure", Severity.HIGH),
+    PatternRule("auth", (r"failed password for (?P<user>\S+) from (?P<rhost>\S+)", r"bad user (?P<user>\S+)"), "auth_attack", Severity.HIGH),
+    PatternRule("auth2", (r"rhost=(?P<rhost>\S+)",), "auth_attack", Severity.HIGH),
+    PatternRule("net_only", (r"link down",), None, Severity.LOW, domain="net", service="rt*", min_level=Level.WARN),
+    PatternRule("disk", (r"(?:disk|device) full",), "resource_pressure", Severity.HIGH),
 ]
 
 
@@ -23,6 +23,7 @@ def found(text: str, **fields: Any) -> tuple[str, dict[str, str]] | None:
 def test_named_groups_become_fields_though_patterns_share_their_names() -> None:
     assert found("Failed password for root from 10.0.0.1 port 22") == ("auth", {"user": "root", "rhost": "10.0.0.1"})
     assert found("failure; rhost=10.0.0.2 user=x") == ("auth2", {"rhost": "10.0.0.2"})
+    assert found("bad user eve") == ("auth", {"user": "eve"})
     assert found("all is well") is None
 
 

@@ -1,11 +1,11 @@
-"""Duplicates: the same finding again, within dedup_ttl, brings no new evidence."""
+"""What is held back, and the record that says why."""
 
 from datetime import datetime, timedelta
 
 from operators.correlate.incident_state import IncidentState
 from schemas.anomaly import AnomalyEnriched
 from schemas.identity import content_uuid
-from schemas.incident import SuppressionRecord
+from schemas.incident import SuppressionKind, SuppressionRecord
 
 MAX_REMEMBERED = 1000
 
@@ -28,17 +28,33 @@ def remember(state: IncidentState, anomaly: AnomalyEnriched, now: datetime, ttl:
     return None
 
 
-def _record(state: IncidentState, anomaly: AnomalyEnriched, now: datetime, until: datetime) -> SuppressionRecord:
+def reopened(state: IncidentState, anomaly: AnomalyEnriched, now: datetime, ttl: timedelta) -> SuppressionRecord:
+    """Say that no new incident was raised: the same suppress key had one that resolved within ttl."""
+    incident = state.incident
+    reason = f"incident {incident.incident_id} of the same key resolved less than {ttl} ago, it is reopened instead"
+    until = (incident.resolved_at or now) + ttl
+    return _record(state, anomaly, now, until, kind="suppressed", reason=reason)
+
+
+def _record(
+    state: IncidentState,
+    anomaly: AnomalyEnriched,
+    now: datetime,
+    until: datetime,
+    *,
+    kind: SuppressionKind = "duplicate",
+    reason: str | None = None,
+) -> SuppressionRecord:
     incident_id = state.incident.incident_id
     return SuppressionRecord(
         tracking_id=anomaly.tracking_id,
         ship_id=anomaly.ship_id,
-        record_id=content_uuid("duplicate", incident_id, anomaly.anomaly_id),
+        record_id=content_uuid(kind, incident_id, anomaly.anomaly_id),
         ts=now,
-        kind="duplicate",
+        kind=kind,
         by=incident_id,
         until=until,
-        reason=f"the same finding is already evidence of incident {incident_id}",
+        reason=reason or f"the same finding is already evidence of incident {incident_id}",
         anomaly_id=anomaly.anomaly_id,
         incident_id=incident_id,
         fingerprint=anomaly.fingerprint,

@@ -1,0 +1,95 @@
+"""detect: which detectors watch what, and when they fire."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from policy.base import Glob, Seconds, Segment, Word
+from policy.regex import check_regex
+from schemas.base import Domain, FiniteFloat, Level, Severity
+
+Bound = Annotated[FiniteFloat, Field(ge=-1e15, le=1e15)]
+
+
+Regex = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(check_regex)]
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class ThresholdRule(Segment):
+    """A value beyond a fixed bound for longer than a hold time."""
+
+    metric: Glob = Field(description="which metrics, by name (glob)")
+    domain: Domain | None = Field(None, description="only in this domain")
+    service: Glob = Field("*", description="only these services (glob)")
+    above: Bound | None = Field(None, description="fires above this; with below, outside the range")
+    below: Bound | None = Field(None, description="fires below this")
+    clear: Bound | None = Field(None, description="clears at this level, on the good side of the bound")
+    hold_s: Seconds = Field(0, description="seconds that every sample must lie beyond the bound")
+    severity: Severity = Field(Severity.MEDIUM, description="severity of the anomaly")
+    incident_type: Word | None = Field(None, description="which incident it speaks of; else correlate.rules decide")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.above is None and self.below is None:
+            raise ValueError("a threshold needs a bound: above, below or both")
+        if self.above is not None and self.below is not None and self.below >= self.above:
+            raise ValueError(f"below ({self.below:g}) must lie under above ({self.above:g})")
+        if self.clear is not None:
+            if self.above is not None and self.clear > self.above:
+                raise ValueError(f"clear ({self.clear:g}) must not lie over above ({self.above:g})")
+            if self.below is not None and self.clear < self.below:
+                raise ValueError(f"clear ({self.clear:g}) must not lie under below ({self.below:g})")
+        return self
+
+
+class ZScoreRule(Segment):
+    """A value far from the mean of the samples before it."""
+
+    enabled: bool = Field(True, description="whether z-scores are used")
+    window: int = Field(300, ge=20, le=2000, description="samples in the rolling window")
+    min_samples: int = Field(150, ge=10, le=2000, description="samples before the first judgement")
+    fire: float = Field(6.0, gt=0, le=1000, description="standard deviations at which it fires")
+    clear: float = Field(3.0, gt=0, le=1000, description="standard deviations below which it clears")
+    hold_samples: int = Field(3, ge=1, le=100, description="samples in a row for either")
+    min_std: float = Field(1e-6, gt=0, le=1e15, description="floor of the standard deviation")
+    min_std_fraction: float = Field(0.01, ge=0, le=10, description="floor of it, as a part of the mean")
+    metrics: tuple[Glob, ...] = Field(("*",), max_length=1000, description="which metrics (globs)")
+    exclude: tuple[Glob, ...] = Field((), max_length=1000, description="and which of them not (globs)")
+    severity: Severity | None = Field(None, description="severity; by score when not set")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.min_samples > self.window:
+            raise ValueError(f"min_samples ({self.min_samples}) must not exceed window ({self.window})")
+        if self.clear > self.fire:
+            raise ValueError(f"clear ({self.clear:g}) must not exceed fire ({self.fire:g})")
+        return self
+
+
+class PatternRule(Segment):
+    """Regular expressions that log lines match; letters in either case."""
+
+    regex: Annotated[tuple[Regex, ...], BeforeValidator(_as_tuple)] = Field(
+        min_length=1, max_length=50, description="one expression or a list; named groups become fields of the anomaly"
+    )
+    incident_type: Word | None = Field(None, description="which incident it speaks of; else correlate.rules decide")
+    severity: Severity = Field(Severity.MEDIUM, description="severity of the anomaly")
+    domain: Domain | None = Field(None, description="only in this domain")
+    service: Glob = Field("*", description="only these services (glob)")
+    min_level: Level = Field(Level.DEBUG, description="only lines of this level and above")
+
+
+class DetectPolicy(Segment):
+    """The detectors."""
+
+    thresholds: dict[Word, ThresholdRule] = Field(default_factory=dict, max_length=1000, description="by name")
+    zscore: ZScoreRule = Field(ZScoreRule(), description="River rolling z-score")
+    patterns: dict[Word, PatternRule] = Field(default_factory=dict, max_length=500, description="by name")
+    pattern_burst: int = Field(5, ge=1, le=100, description="lines of one series reported one by one in a period")
+    pattern_repeat_s: float = Field(10, ge=1, le=3600, description="the period; later lines are reported together")
+    pattern_clear_s: float = Field(300, ge=1, le=86_400, description="seconds without a match after which it clears")
+    series_expiry_s: float = Field(604_800, ge=3600, le=31_536_000, description="a series silent for so long is forgotten")
+    max_series: int = Field(100_000, ge=64, le=10_000_000, description="series watched at most; more are counted")

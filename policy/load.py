@@ -1,0 +1,218 @@
+"""Policies from files: read, merge, check; every value knows where it comes from."""
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from policy.errors import PolicyError
+from policy.lines import Document, Key, Place, read_yaml
+from policy.model import SEGMENTS, Master, Policy
+
+SHIPPED = Path(__file__).parent
+MASTER = "policy.yaml"
+_KNOWN_FILES = {MASTER, *(f"{segment}.yaml" for segment in SEGMENTS)}
+
+
+class PolicySet:
+    """The policies of all ships: one for each that overrides something, the default for all others.
+
+    hash: 12 hex digits of everything in force; equal where every ship's policy is equal.
+    """
+
+    def __init__(self, master: Master, base: dict[str, Any], origins: dict[Key, str], places: dict[Key, Place]) -> None:
+        self._master = master
+        self._base = base
+        self._origins = origins
+        self._places = places
+        self.default = self._build(None)[0]
+        self._ships = {ship: self._build(ship) for ship in master.ships}
+        policies = {"": self.default, **{ship: policy for ship, (policy, _) in sorted(self._ships.items())}}
+        text = json.dumps({ship: policy.model_dump(mode="json") for ship, policy in policies.items()}, sort_keys=True)
+        self.hash = sha256(text.encode()).hexdigest()[:12]
+
+    def for_ship(self, ship_id: str) -> Policy:
+        """The policy of a ship."""
+        found = self._ships.get(ship_id)
+        return found[0] if found is not None else self.default
+
+    def origin(self, ship_id: str | None, dotted: str) -> str:
+        """Where a value comes from: default, a file and line, a profile or a ship."""
+        found = self._ships.get(ship_id) if ship_id is not None else None
+        origins = found[1] if found is not None else self._build(None)[1]
+        key = tuple(dotted.split("."))
+        while key:
+            if key in origins:
+                return origins[key]
+            key = key[:-1]
+        return "default"
+
+    def _build(self, ship: str | None) -> tuple[Policy, dict[Key, str]]:
+        data, origins = self._base, dict(self._origins)
+        profile = self._master.profile
+        layers = [(("profiles", profile), self._master.profiles.get(profile, {}), f"profile {profile}")]
+        if ship is not None:
+            layers.append((("ships", ship), self._master.ships[ship], f"ship {ship}"))
+        places = dict(self._places)
+        for prefix, changes, origin in layers:
+            data = merge(data, changes)
+            for key in _leaves(changes):
+                origins[key] = origin
+                places[key] = places.get((*prefix, *key), places.get(prefix, Place(Path(MASTER), 0)))
+            for key, place in self._places.items():
+                if key[: len(prefix)] == prefix and len(key) > len(prefix):
+                    places[key[len(prefix) :]] = place
+        try:
+            return Policy.model_validate({"profile": profile, **data}), origins
+        except ValidationError as error:
+            raise _explain(error, places, Policy) from error
+
+
+def load_policy(directory: Path | None = None) -> PolicySet:
+    """Load the shipped policy, with what the files of a directory change in it.
+
+    Raises:
+        PolicyError: naming file, line, key and what was expected.
+    """
+    return _load(directory) if directory is not None else _shipped()
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> PolicySet:
+    return _load(SHIPPED)
+
+
+def _load(directory: Path) -> PolicySet:
+    if not directory.is_dir():
+        raise PolicyError(directory, 0, "", "no such folder; give the folder that holds policy.yaml")
+    folders = [SHIPPED] if directory == SHIPPED else [SHIPPED, directory]
+    _no_strangers(directory)
+    base: dict[str, Any] = {}
+    origins: dict[Key, str] = {}
+    places: dict[Key, Place] = {}
+    for segment in SEGMENTS:
+        for folder in folders:
+            document = _read(folder, f"{segment}.yaml")
+            base[segment] = merge(base.get(segment, {}), document.data)
+            _note((segment,), document, origins, places)
+    master_data: dict[str, Any] = {}
+    for folder in folders:
+        document = _read(folder, MASTER)
+        master_data = merge(master_data, document.data)
+        _note((), document, origins, places)
+    try:
+        master = Master.model_validate(master_data)
+    except ValidationError as error:
+        raise _explain(error, places, Master) from error
+    base["features"] = master.features
+    _check_every_profile(master, base, origins, places)
+    return PolicySet(master, base, origins, places)
+
+
+def _check_every_profile(
+    master: Master, base: dict[str, Any], origins: dict[Key, str], places: dict[Key, Place]
+) -> None:
+    """A profile that is not in force must be right as well, or switching to it would be a surprise."""
+    for profile in master.profiles:
+        PolicySet(master.model_copy(update={"profile": profile, "ships": {}}), base, origins, places)
+
+
+def _no_strangers(directory: Path) -> None:
+    for file in sorted(directory.glob("*.y*ml")):
+        if file.name not in _KNOWN_FILES:
+            near = get_close_matches(file.name, _KNOWN_FILES, 1)
+            hint = f", did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(_KNOWN_FILES))}"
+            raise PolicyError(file, 0, "", f"no policy file of this name{hint}")
+
+
+def _read(folder: Path, name: str) -> Document:
+    file = folder / name
+    if not file.exists() and folder != SHIPPED:
+        return Document({}, {})
+    return read_yaml(file)
+
+
+def _note(prefix: Key, document: Document, origins: dict[Key, str], places: dict[Key, Place]) -> None:
+    for key, place in document.places.items():
+        places[(*prefix, *key)] = place
+    for key in _leaves(document.data):
+        if key in document.places:
+            place = document.places[key]
+            origins[(*prefix, *key)] = f"{place.file.parent.name}/{place.file.name}:{place.line}"
+
+
+def _leaves(data: Mapping[str, Any], at: Key = ()) -> list[Key]:
+    """The keys of everything that is no mapping (a removed entry is a leaf)."""
+    out = []
+    for name, value in data.items():
+        if isinstance(value, Mapping) and value:
+            out.extend(_leaves(value, (*at, name)))
+        else:
+            out.append((*at, name))
+    return out
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Base with changes: mappings key by key, everything else replaced; null takes a key out.
+
+    >>> merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 9, "c": None}, "d": [2]})
+    {'a': {'b': 9}, 'd': [2]}
+    """
+    out = dict(base)
+    for key, value in changes.items():
+        if value is None:
+            out.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(out.get(key), Mapping):
+            out[key] = merge(out[key], value)
+        else:
+            out[key] = value
+    return out
+
+
+def _explain(error: ValidationError, places: Mapping[Key, Place], model: type[BaseModel]) -> PolicyError:
+    """The first problem as a PolicyError; an unknown key names the nearest known one."""
+    first = error.errors(include_url=False)[0]
+    key = tuple(str(part) for part in first["loc"] if part != "[key]")
+    place = Place(Path(MASTER), 0)
+    for length in range(len(key), 0, -1):
+        if key[:length] in places:
+            place = places[key[:length]]
+            break
+    if first["type"] == "extra_forbidden":
+        expected = _unknown(key, model)
+    else:
+        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        given = repr(first["input"])
+        expected = message if len(given) > 80 or first["type"] == "missing" else f"{message}, got {given}"
+    return PolicyError(place.file, place.line, ".".join(key), expected)
+
+
+def _unknown(key: Key, model: type[BaseModel]) -> str:
+    known = _known_keys(key[:-1], model)
+    near = get_close_matches(key[-1], known, 1)
+    return f"unknown key, did you mean {near[0]}?" if near else f"unknown key, expected one of {', '.join(known)}"
+
+
+def _known_keys(path: Key, model: type[BaseModel]) -> list[str]:
+    """The fields of the model at a path; a name of a mapping's entry leads to the entry's model."""
+    current: Any = model
+    for part in path:
+        fields = getattr(current, "model_fields", {})
+        current = _model_in(fields[part].annotation) if part in fields else current
+    return list(getattr(current, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model that an annotation holds (in a mapping, tuple or union), or the annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            return found
+    return annotation
