@@ -3,8 +3,9 @@
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import IO, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -12,14 +13,15 @@ from rich.table import Table
 
 from compose.capture import capture as capture_stream
 from compose.doctor import examine
-from compose.errors import EXIT_CONFIGURATION, EXIT_FAILED, exit_code, known_cause
-from compose.launch import run_flow
+from compose.errors import EXIT_FAILED, exit_code, known_cause
+from compose.launch import FlowName, run_flow
 from compose.replay import replay as replay_captures
-from operators.capture import CaptureError
 from operators.jetstream import NatsConfig
 from operators.observability import configure_logging
 from policy import describe, load_policy
 from schemas.settings import Settings
+
+T = TypeVar("T")
 
 app = typer.Typer(
     name="watchkeeper",
@@ -31,7 +33,9 @@ app = typer.Typer(
 policy_app = typer.Typer(help="Check, show and document the policy.", no_args_is_help=True)
 app.add_typer(policy_app, name="policy")
 
-PolicyDir = Annotated[Path | None, typer.Option("--policy", help="Folder of the policy; the shipped one when not given.")]
+PolicyDir = Annotated[
+    Path | None, typer.Option("--policy", help="Folder of the policy; the shipped one when not given.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -51,19 +55,18 @@ def up(
 
 
 @app.command()
-def run(flow: Annotated[str, typer.Argument(help="vessel or archive")]) -> None:
+def run(flow: Annotated[FlowName, typer.Argument(help="Which flow.")]) -> None:
     """Run one flow as a process of its own."""
-    if flow not in ("vessel", "archive"):
-        _fail(f"no flow {flow!r}: expected vessel or archive", EXIT_CONFIGURATION)
     raise typer.Exit(run_flow(flow, _settings()))
 
 
 @app.command()
 def api() -> None:
     """Serve the REST API over ClickHouse."""
-    from api.serve import serve
+    from api.serve import from_settings  # FastAPI takes half a second to load
 
-    raise typer.Exit(serve(_settings()))
+    settings = _settings()
+    _run(lambda: from_settings(settings).run())
 
 
 @app.command()
@@ -90,13 +93,17 @@ def capture(
     settings = _settings()
     with typer.open_file(str(out), "w", encoding="utf-8", atomic=str(out) != "-") as file:
         emit = _line_writer(file)
-        written = _run(lambda: asyncio.run(capture_stream(NatsConfig.of(settings), emit, stream=stream, first=first, count=count)))
+        written = _run(
+            lambda: asyncio.run(capture_stream(NatsConfig.of(settings), emit, stream=stream, first=first, count=count))
+        )
     typer.echo(f"{written} messages of {stream}", err=True)
 
 
 @app.command()
 def replay(
-    captures: Annotated[list[Path], typer.Argument(help="Captures (.ndjson, .ndjson.gz); several are merged by arrival.")],
+    captures: Annotated[
+        list[Path], typer.Argument(help="Captures (.ndjson, .ndjson.gz); several are merged by arrival.")
+    ],
     policy: PolicyDir = None,
     final: Annotated[bool, typer.Option("--final", help="One line an incident, in its last state.")] = False,
 ) -> None:
@@ -153,19 +160,19 @@ def policy_schema() -> None:
 
 
 def _settings(**overrides: Any) -> Settings:
-    settings = _run(lambda: Settings.load(**overrides))
+    settings: Settings = _run(lambda: Settings.load(**overrides))
     configure_logging(settings.log_level, settings.log_format)
     return settings
 
 
-def _line_writer(file: Any) -> Any:
+def _line_writer(file: IO[str]) -> Callable[[str], None]:
     def emit(text: str) -> None:
         file.write(text + "\n")
 
     return emit
 
 
-def _run(action: Any) -> Any:
+def _run(action: Callable[[], T]) -> T:
     """Do it; an error that says what is wrong ends the program with that one line."""
     try:
         return action()

@@ -33,7 +33,9 @@ from compose.launch import FlowName, FlowThread, flow_factory, prepare_process, 
 from compose.locks import ComposeError, FileLock
 from compose.nats_server import NatsServer, port_is_free
 from compose.publisher import Produce, Publisher, connector
-from operators.clickhouse import Reader
+from flows.archive import retention_days
+from operators.clickhouse import ClickHouseDsn, Reader
+from operators.clickhouse import connector as clickhouse_connector
 from operators.jetstream import NatsConfig, NatsError, ensure_streams
 from operators.observability import FlowMetrics
 from policy import PolicySet, load_policy
@@ -41,6 +43,7 @@ from schemas.settings import GIB, Settings
 
 DRAIN_S: Final = 10.0
 FLOW_STOP_S: Final = 15.0
+READY_S: Final = 10.0
 DEMO_PERIOD_S: Final = 1.0
 NATS_WAIT_S: Final = 30.0
 WATCH_S: Final = 0.5
@@ -142,9 +145,11 @@ class System:
         ensure_streams(
             NatsConfig.of(self.settings), self.settings.stream_table(), wait_s=NATS_WAIT_S, stop=self.wake.event
         )
+        self._prepare_clickhouse(policy)
         self._start_api(server)
         self._start_flow("archive", drain=True)
         self._start_flow("vessel", drain=False)
+        self._wait_ready()
 
     def publish(self, name: str, produce: Produce, period_s: float) -> None:
         """Publish in the background until the end."""
@@ -215,6 +220,12 @@ class System:
         app = create_app(reader, settings=settings, policy=policy)
         return build_server(app, settings.api_host, settings.api_port, signals=False)
 
+    def _prepare_clickhouse(self, policy: PolicySet) -> None:
+        """Make the embedded database before the API says that it is ready; a server is the archive's business."""
+        dsn = self.settings.clickhouse_dsn.get_secret_value()
+        if ClickHouseDsn.parse(dsn).embedded:
+            clickhouse_connector(dsn, self.settings.clickhouse_database, retention_days(policy))().close()
+
     def _start_api(self, server: ApiServer) -> None:
         self.api = ApiThread(server, self.wake.event.set)
         self.stack.callback(self.api.stop)
@@ -256,6 +267,18 @@ class System:
             )
             port = 0
         return HealthServer(settings.health_host, port, metrics.registry, state, setting)
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + READY_S
+        while not all(flow.state.ready()[0] for flow in self.flows):
+            if self.wake.asked:
+                return
+            self._check_parts()
+            if time.monotonic() > deadline:
+                late = [flow.state.flow for flow in self.flows if not flow.state.ready()[0]]
+                log.warning("not_ready_yet", flows=late, waited_s=READY_S)
+                return
+            time.sleep(0.05)
 
     def _check_parts(self) -> None:
         for flow in self.flows:

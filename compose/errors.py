@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from typing import Final
 
 import structlog
-from operators.clickhouse import ClickHouseError
 
 from compose.locks import ComposeError
+from operators.capture import CaptureError
+from operators.clickhouse import ClickHouseError
 from operators.jetstream import NatsError
 from policy import PolicyError
 from schemas.settings import SettingsError
 
-CONFIGURATION: Final = (SettingsError, PolicyError)
+CONFIGURATION: Final = (SettingsError, PolicyError, CaptureError)
 INFRASTRUCTURE: Final = (NatsError, ClickHouseError, ComposeError)
 
 EXIT_FAILED: Final = 1

@@ -96,7 +96,7 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent) -> 
     policy = load_policy(settings.policy_dir)
     dsn = settings.clickhouse_dsn.get_secret_value()
     ClickHouseDsn.parse(dsn)
-    connect = connector(dsn, settings.clickhouse_database, retention_days(policy))
+    connect = connector(dsn, settings.clickhouse_database, retention_days(policy, settings.ship_id))
     nats = NatsConfig.of(settings)
     table = settings.stream_table()
     ensure_streams(nats, table, stop=stop)
@@ -107,9 +107,11 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent) -> 
     return archive(source, sink, policy, settings, metrics)
 
 
-def retention_days(policy: PolicySet) -> dict[str, int]:
-    """Days by table, as the schema's placeholders name them."""
-    return {name: days for name, days in policy.default.retention.model_dump().items() if name.endswith("_days")}
+def retention_days(policy: PolicySet, ship_id: str) -> dict[str, int]:
+    """The ship's days by table, as the schema's placeholders name them."""
+    return {
+        name: days for name, days in policy.for_ship(ship_id).retention.model_dump().items() if name.endswith("_days")
+    }
 
 
 def flow() -> Dataflow:

@@ -1,8 +1,8 @@
 """The second half of the vessel flow: anomalies in, incidents out.
 
-    events ─ enrich ─ correlate ─▶ incidents, requests for enrichment, suppressions, audit
-                │
-            enriched anomalies
+events ─ enrich ─ correlate ─▶ incidents, requests for enrichment, suppressions, audit
+            │
+        enriched anomalies
 """
 
 import bytewax.operators as op

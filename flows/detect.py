@@ -1,9 +1,9 @@
 """The first half of the vessel flow: telemetry in, anomalies out.
 
-    telemetry ─ decode ─ admit ─ detect ─▶ events (anomalies, ticks, commands)
-                   │        │       │
-             dead letters   │   anomalies
-                         dropped (counted)
+telemetry ─ decode ─ admit ─ detect ─▶ events (anomalies, ticks, commands)
+               │        │       │
+         dead letters   │   anomalies
+                     dropped (counted)
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,9 @@ class Detected:
     outgoing: Stream[Outgoing]
 
 
-def detection(telemetry: Stream[RawMessage], *, policy: PolicySet, settings: Settings, metrics: FlowMetrics) -> Detected:
+def detection(
+    telemetry: Stream[RawMessage], *, policy: PolicySet, settings: Settings, metrics: FlowMetrics
+) -> Detected:
     """Wire the first half onto a stream of raw messages."""
     decoded = decode("decode", telemetry, ship_id=settings.ship_id, policy=policy, metrics=metrics)
     admitted = admit("admit", decoded.events, policy=policy, metrics=metrics)

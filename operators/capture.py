@@ -52,7 +52,7 @@ def read_capture(path: Path) -> Iterator[Line]:
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
-            for number, text in enumerate(file, 1):
+            for number, text in enumerate(file, 1):  # noqa: B007 - named in the errors below
                 if not text.strip():
                     continue
                 line, stream = _parse(text)
@@ -115,9 +115,7 @@ class CapturePartition(StatefulSourcePartition[RawMessage, dict[str, Any]]):
         out: list[RawMessage] = []
         for line in islice(self._lines, self._batch()):
             self._read += 1
-            message = RawMessage(
-                "TELEMETRY", line.identity, line.sequence, line.observed_at, line.subject, line.data
-            )
+            message = RawMessage("TELEMETRY", line.identity, line.sequence, line.observed_at, line.subject, line.data)
             if self._clock.reaches(line.observed_at):
                 out.append(message._replace(data=b"", tick=True))
             out.append(message)

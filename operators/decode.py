@@ -15,7 +15,6 @@ import structlog
 from bytewax.dataflow import Stream, operator
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
-from typing_extensions import TypeIs
 
 from operators.observability import FlowMetrics
 from policy import PolicySet
@@ -266,16 +265,17 @@ def decode(step_id: str, up: Stream[RawMessage], *, ship_id: str, policy: Policy
         for raw in batch:
             yield from decoder.decode(raw)
 
-    def count(refused: Refused) -> DeadLetter:
-        metrics.dead_letters.labels(refused.code).inc()
-        letter = refused.letter
+    def dead_letter(item: Event | Refused) -> DeadLetter | None:
+        if isinstance(item, Event):
+            return None
+        metrics.dead_letters.labels(item.code).inc()
+        letter = item.letter
         log.warning("dead letter", reason=letter.reason, subject=letter.subject, sequence=letter.sequence)
         return letter
 
-    read_out = op.flat_map_batch("read", up, read)
-    split = op.branch("readable", read_out, _is_event)
-    return DecodeOut(split.trues, op.map("dead_letter", split.falses, count))
+    items = op.flat_map_batch("read", up, read)
+    return DecodeOut(op.filter_map("events", items, _event), op.filter_map("dead_letters", items, dead_letter))
 
 
-def _is_event(item: Event | Refused) -> TypeIs[Event]:
-    return isinstance(item, Event)
+def _event(item: Event | Refused) -> Event | None:
+    return item if isinstance(item, Event) else None

@@ -91,5 +91,7 @@ class DetectPolicy(Segment):
     pattern_burst: int = Field(5, ge=1, le=100, description="lines of one series reported one by one in a period")
     pattern_repeat_s: float = Field(10, ge=1, le=3600, description="the period; later lines are reported together")
     pattern_clear_s: float = Field(300, ge=1, le=86_400, description="seconds without a match after which it clears")
-    series_expiry_s: float = Field(604_800, ge=3600, le=31_536_000, description="a series silent for so long is forgotten")
+    series_expiry_s: float = Field(
+        604_800, ge=3600, le=31_536_000, description="a series silent for so long is forgotten"
+    )
     max_series: int = Field(100_000, ge=64, le=10_000_000, description="series watched at most; more are counted")

@@ -47,7 +47,9 @@ def _check_groups(compiled: re.Pattern[str], text: str) -> None:
         raise ValueError(f"expected at most {MAX_GROUPS} named groups, got {len(compiled.groupindex)} in {text!r}")
     for name in compiled.groupindex:
         if not _GROUP_NAME.fullmatch(name):
-            raise ValueError(f"expected group names of at most 32 lower-case letters, digits and _, got {name!r} in {text!r}")
+            raise ValueError(
+                f"expected group names of at most 32 lower-case letters, digits and _, got {name!r} in {text!r}"
+            )
 
 
 def _check_shape(tree: Any, text: str) -> None:

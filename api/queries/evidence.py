@@ -46,11 +46,15 @@ LIMIT 200
 """
 
 INCIDENTS_ON: Final = """
-SELECT incident_id, argMin(revision, published_at) AS revision, min(published_at) AS published_at
+SELECT incident_id, argMin(number, at) AS revision, min(at) AS published_at
 FROM (
-    SELECT incident_id, revision, published_at FROM incidents WHERE has(evidence_tracking_ids, {id:String})
+    SELECT incident_id, revision AS number, published_at AS at
+    FROM incidents
+    WHERE has(evidence_tracking_ids, {id:String})
     UNION ALL
-    SELECT incident_id, revision, published_at FROM incidents WHERE hasAny(evidence_refs, {refs:Array(String)})
+    SELECT incident_id, revision AS number, published_at AS at
+    FROM incidents
+    WHERE hasAny(evidence_refs, {refs:Array(String)})
 )
 GROUP BY incident_id
 ORDER BY published_at, incident_id

@@ -45,7 +45,7 @@ class DemoShip:
         self._faults: list[Fault] = []
         self._devices = [make(random.Random(f"{seed}:{ship_id}:{make.device_id}")) for make in DEVICES]
 
-    def inventory(self) -> list[tuple[str, dict[str, Any]]]:
+    def inventory(self) -> list[Telemetry]:
         """The ship's devices as messages for ops.device."""
         entries = (Device(ship_id=self.ship_id, device_id=made.device_id, **made.about) for made in self._devices)
         return [("ops.device", entry.to_dict()) for entry in entries]

@@ -105,7 +105,7 @@ class Reader:
             self._places.release()
 
     def _failure(self, error: Exception) -> ClickHouseError:
-        code = getattr(error, "code", None) or _code_in(str(error))
+        code = getattr(error, "code", None)
         if code in TOO_LONG_CODES:
             return QueryTooBigError(f"the query takes too long or gives too much ({brief(error)}): ask for less", code)
         return explain(error, self._shown, self.database)
@@ -121,14 +121,3 @@ class Reader:
             client.close()
         else:
             self._idle.put(client)
-
-
-def _code_in(text: str) -> int | None:
-    """The code that stands at the beginning of the server's words, where the client gave none.
-
-    >>> _code_in("Code: 159. DB::Exception: Timeout exceeded")
-    159
-    """
-    head, _, rest = text.partition("Code: ")
-    digits = rest.partition(".")[0]
-    return int(digits) if not head and digits.isdigit() else None

@@ -3,9 +3,8 @@
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from policy.correlate import IncidentTypePolicy
-
 from policy import Policy
+from policy.correlate import IncidentTypePolicy
 from schemas.anomaly import AnomalyEnriched
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from policy.correlate import CorrelatePolicy
-
 from operators.correlate.classify import Situation
 from operators.correlate.decision import Decision
 from operators.correlate.incident_state import IncidentState
+from policy.correlate import CorrelatePolicy
 from schemas.anomaly import AnomalyEnriched
 from schemas.identity import content_uuid
 from schemas.incident import Incident, IncidentEvent, Scope

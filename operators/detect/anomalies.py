@@ -56,8 +56,8 @@ def pattern_anomaly(event: Event, series: str, rule: PatternRule, line: LogMessa
     state = "cleared" if report.cleared else "firing"
     if report.cleared:
         msg = f"{line.device_id}/{line.service}: nothing matching {rule.name} since {_when(hit.ts)}"
-    elif report.count > 1:
-        msg = f"{line.device_id}/{line.service}: {report.count} lines match {rule.name}, first: {hit.text[:MAX_TEXT]}"
+    elif report.lines > 1:
+        msg = f"{line.device_id}/{line.service}: {report.lines} lines match {rule.name}, first: {hit.text[:MAX_TEXT]}"
     else:
         msg = f"{line.device_id}/{line.service}: {rule.name}: {hit.text[:MAX_TEXT]}"
     return AnomalyDetected(
@@ -78,7 +78,7 @@ def pattern_anomaly(event: Event, series: str, rule: PatternRule, line: LogMessa
         incident_type=rule.incident_type,
         severity_hint=rule.severity,
         score=0.0 if report.cleared else 0.75,
-        count=max(report.count, 1),
+        count=max(report.lines, 1),
         since=report.since,
         fields=hit.fields,
         evidence_ids=report.refs,

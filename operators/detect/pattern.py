@@ -81,7 +81,8 @@ def _compile(alternation: str) -> re.Pattern[str]:
 
 def _alternatives(rule: PatternRule, index: int) -> str:
     """The rule's expressions as one, with their named groups made unique among all rules."""
-    return "|".join(
-        _GROUP.sub(lambda found, j=j: f"(?P{found[1]}p{index}_{j}_{found[2]}{found[3]}", regex)
-        for j, regex in enumerate(rule.regex)
-    )
+    return "|".join(_renamed(regex, f"p{index}_{j}_") for j, regex in enumerate(rule.regex))
+
+
+def _renamed(regex: str, prefix: str) -> str:
+    return _GROUP.sub(lambda found: f"(?P{found[1]}{prefix}{found[2]}{found[3]}", regex)

@@ -23,7 +23,7 @@ class Report(NamedTuple):
 
     at: datetime
     hit: Hit
-    count: int
+    lines: int
     refs: tuple[str, ...]
     since: datetime
     cleared: bool

@@ -120,7 +120,7 @@ class ZScore:
         self._since = state["since"]
 
 
-def _rolling(values: Iterable[float], window: int) -> utils.Rolling:
+def _rolling(values: Iterable[float], window: int) -> "utils.Rolling[stats.Var]":
     rolling = utils.Rolling(stats.Var, window_size=window)
     for value in values:
         rolling.update(value)

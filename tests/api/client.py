@@ -28,7 +28,7 @@ class ApiClient:
         assert response.status_code == 200, response.text
         return response.json()
 
-    def problem(self, status: int, path: str, **params: Any) -> dict[str, Any]:
+    def problem(self, status: int, path: str, /, **params: Any) -> dict[str, Any]:
         """The problem details of a request that must be refused with this status."""
         response = self.get(path, **params)
         assert response.status_code == status, response.text

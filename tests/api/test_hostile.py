@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from api.app import create_app
 from operators.clickhouse import ClickHouseQueryError, QueryTooBigError, Reader
@@ -188,7 +189,9 @@ def test_a_query_that_is_too_big_is_answered_as_such(now: Callable[[], datetime]
 @pytest.mark.parametrize("error", [ClickHouseQueryError("syntax of secret_table"), KeyError("secret")])
 def test_what_nobody_expected_is_logged_and_not_told(error: Exception, now: Callable[[], datetime]) -> None:
     api = app_over(Broken(error), now)
-    response = api.get("/api/v3/incidents", headers={"X-Request-ID": "my-id-1"})
+    with structlog.testing.capture_logs() as logs:
+        response = api.get("/api/v3/incidents", headers={"X-Request-ID": "my-id-1"})
+    assert [(each["event"], each["exc_info"]) for each in logs] == [("request_failed", True)]
     assert response.status_code == 500
     assert response.headers["x-request-id"] == "my-id-1"
     assert response.headers["x-content-type-options"] == "nosniff"
@@ -196,8 +199,9 @@ def test_what_nobody_expected_is_logged_and_not_told(error: Exception, now: Call
     assert "my-id-1" in response.json()["detail"]
 
 
-def test_a_slow_query_is_stopped(chdb_dsn: str, archive: Archive, now: Callable[[], datetime]) -> None:
-    """The bound of the reader holds for what the routes ask, and reads as 503."""
+def test_an_answer_over_the_bound_of_the_reader_is_refused(
+    chdb_dsn: str, archive: Archive, now: Callable[[], datetime]
+) -> None:
     archive.add(*(row_of(incident(f"n{n}", n)) for n in range(50)))
     reader = Reader(chdb_dsn, archive.database, max_rows=5)
     assert "ask for less" in app_over(reader, now).problem(503, "/api/v3/incidents", limit=50)["detail"]

@@ -85,7 +85,11 @@ RUBBISH: list[tuple[str, bytes, str]] = [
     ("invalid UTF-8", b'{"msg": "\xff\xfe"}', "not JSON"),
     ("empty", b"", "empty"),
     ("nested deep", DEEP, "recursion"),
-    ("year 9999", b'{"ts": "9999-12-31T00:00:00Z", "service": "s", "metric_name": "m", "metric_value": 1}', "after its"),
+    (
+        "year 9999",
+        b'{"ts": "9999-12-31T00:00:00Z", "service": "s", "metric_name": "m", "metric_value": 1}',
+        "after its",
+    ),
 ]
 
 

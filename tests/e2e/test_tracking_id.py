@@ -1,6 +1,8 @@
 """One tracking id through every stage, in both directions, and in the logs."""
 
 import uuid
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -16,9 +18,7 @@ def test_one_id_leads_through_every_stage(ship: Ship) -> None:
     (incident,) = until(lambda: of_device(ship, "gw-trace"), seconds=10, what="an incident")
     for _, line in lines:
         tracking_id = line["tracking_id"]
-        trace = until(
-            lambda tracking_id=tracking_id: complete(ship, tracking_id), seconds=10, what="a complete trace"
-        )
+        trace = until(partial(complete, ship, tracking_id), seconds=10, what="a complete trace")
         stages = [stage["stage"] for stage in trace["stages"]]
         assert stages[:4] == ["ingested", "detected", "enriched", "correlated"]
         assert trace["trace"]["logs"][0]["msg"] == line["msg"]
@@ -27,8 +27,8 @@ def test_one_id_leads_through_every_stage(ship: Ship) -> None:
         assert at == sorted(at)
 
 
-def complete(ship: Ship, tracking_id: str) -> dict[str, object] | None:
-    trace: dict[str, object] | None = ship.get(f"/api/v3/trace/{tracking_id}")
+def complete(ship: Ship, tracking_id: str) -> dict[str, Any] | None:
+    trace: dict[str, Any] | None = ship.get(f"/api/v3/trace/{tracking_id}")
     return trace if trace and trace["complete"] else None
 
 

@@ -24,6 +24,7 @@ from tests.support.make import raw
 
 STATEFUL = ["vessel.telemetry", "vessel.detect.slots", "vessel.correlate.slots", "vessel.jetstream"]
 
+
 def story(seed: int = 1) -> list[RawMessage]:
     """An hour of a small ship: a CPU that runs hot, an attack, a link that fails, and some rubbish."""
     draw = random.Random(seed)
@@ -157,7 +158,11 @@ class Nothing(FixedPartitionedSource[RawMessage, None]):
 def test_step_ids_are_frozen() -> None:
     """Recovery finds state by step id: a renamed step with state loses the state of every ship."""
     flow = vessel(Nothing(), CollectSink(lambda _: None), load_policy(None), SETTINGS, FlowMetrics("test"))
-    steps = [step.step_id for step in _walk(to_rendered(flow).substeps) if step.op_type in ("input", "stateful_batch", "output")]
+    steps = [
+        step.step_id
+        for step in _walk(to_rendered(flow).substeps)
+        if step.op_type in ("input", "stateful_batch", "output")
+    ]
     assert steps == STATEFUL
 
 

@@ -21,7 +21,13 @@ def policy(**correlate: Any) -> Policy:
     changes = correlate.pop("resource_pressure", {})
     known = {"window_s": 600, "min_events": 1, "hold_s": 60, "max_age_s": 7200, "keys": ("device_id",)}
     types["resource_pressure"] = types["resource_pressure"].model_copy(update={**known, **changes})
-    values = {"incident_types": types, "update_throttle_s": 10, "suppression_ttl_s": 600, "dedup_ttl_s": 900, **correlate}
+    values = {
+        "incident_types": types,
+        "update_throttle_s": 10,
+        "suppression_ttl_s": 600,
+        "dedup_ttl_s": 900,
+        **correlate,
+    }
     return POLICY.model_copy(update={"correlate": POLICY.correlate.model_copy(update=values)})
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.decode import Decoder, DecodeLimits, Refused
+from operators.decode import DecodeLimits, Decoder, Refused
 from schemas.base import Level
 from schemas.event import Event, RawMessage
 from schemas.ops import Device, OpsCommand, OpsTick
@@ -38,7 +38,13 @@ def refused(message: RawMessage, **limits: Any) -> Refused:
 
 
 def test_a_log_keeps_what_it_says_and_gets_what_the_subject_says() -> None:
-    body = one(raw(1, LOGS, {"device_id": "gw-1", "level": "WARNING", "msg": "hello", "pid": 7, "ts": "2026-02-28T23:00:00+00:00"}))
+    body = one(
+        raw(
+            1,
+            LOGS,
+            {"device_id": "gw-1", "level": "WARNING", "msg": "hello", "pid": 7, "ts": "2026-02-28T23:00:00+00:00"},
+        )
+    )
     assert isinstance(body, LogMessage)
     assert (body.ship_id, body.domain, body.service, body.level) == ("aurora", "security", "sshd", Level.WARN)
     assert body.meta == {"pid": 7}
@@ -124,7 +130,9 @@ DEEP = "[" * 10_000 + "]" * 10_000
         ("somewhere.else", {"msg": "x"}, "unknown_subject", "somewhere.else"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_its_reason_and_kept_whole(subject: str, body: Any, code: str, says: str) -> None:
+def test_what_cannot_be_read_is_refused_with_its_reason_and_kept_whole(
+    subject: str, body: Any, code: str, says: str
+) -> None:
     message = raw(11, subject, body)
     item = refused(message)
     assert item.code == code

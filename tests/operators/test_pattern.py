@@ -8,7 +8,12 @@ from schemas.base import Level, Severity
 from tests.support.make import at, line
 
 RULES = [
-    PatternRule("auth", (r"failed password for (?P<user>\S+) from (?P<rhost>\S+)", r"bad user (?P<user>\S+)"), "auth_attack", Severity.HIGH),
+    PatternRule(
+        "auth",
+        (r"failed password for (?P<user>\S+) from (?P<rhost>\S+)", r"bad user (?P<user>\S+)"),
+        "auth_attack",
+        Severity.HIGH,
+    ),
     PatternRule("auth2", (r"rhost=(?P<rhost>\S+)",), "auth_attack", Severity.HIGH),
     PatternRule("net_only", (r"link down",), None, Severity.LOW, domain="net", service="rt*", min_level=Level.WARN),
     PatternRule("disk", (r"(?:disk|device) full",), "resource_pressure", Severity.HIGH),
@@ -65,7 +70,7 @@ def play(seconds: list[float]) -> list[Report]:
 
 def test_the_first_lines_are_reported_at_once_the_rest_together() -> None:
     reports = play([0, 1, 2, 3, 4, 30])
-    assert [(report.at, report.count) for report in reports] == [(at(0), 1), (at(1), 1), (at(10), 3), (at(30), 1)]
+    assert [(report.at, report.lines) for report in reports] == [(at(0), 1), (at(1), 1), (at(10), 3), (at(30), 1)]
     assert reports[2].refs == ("id-2", "id-3", "id-4")
     assert reports[2].hit == hit(2)
 
@@ -73,7 +78,7 @@ def test_the_first_lines_are_reported_at_once_the_rest_together() -> None:
 def test_a_lasting_storm_gives_one_report_a_period() -> None:
     reports = play([second / 10 for second in range(600)])
     assert [report.at for report in reports] == [at(0), at(0.1), at(10), at(20), at(30), at(40), at(50)]
-    assert sum(report.count for report in reports) == 500
+    assert sum(report.lines for report in reports) == 500
     assert all(len(report.refs) <= 100 for report in reports)
 
 

@@ -86,7 +86,9 @@ def case(request: pytest.FixtureRequest) -> tuple[Build, list[Event]]:
 
 def test_the_story_says_something(case: tuple[Build, list[Event]]) -> None:
     build, events = case
-    assert len([out for out in feed(build(None), events) if not isinstance(out, Event) or hasattr(out.body, "state")]) > 5
+    assert (
+        len([out for out in feed(build(None), events) if not isinstance(out, Event) or hasattr(out.body, "state")]) > 5
+    )
 
 
 def test_a_snapshot_is_not_live_state(case: tuple[Build, list[Event]]) -> None:

@@ -52,7 +52,8 @@ def test_the_message_says_value_mean_bounds_and_since_when() -> None:
     assert finding is not None
     assert finding.score > 0.5
     assert finding.expected == pytest.approx(50.0, abs=1.5)
-    assert finding.upper is not None and finding.upper < 90.0
+    assert finding.upper is not None
+    assert finding.upper < 90.0
     for part in ("90 is", "standard deviations above", "last 50 samples", "bounds", "since 1970-01-01 01:00:00 UTC"):
         assert part in finding.msg
 

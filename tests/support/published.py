@@ -116,4 +116,6 @@ def dead_letter(seconds: float, data: bytes = b"\xff{not json") -> DeadLetter:
 
 def device(device_id: str = "gw-1", **fields: Any) -> Device:
     """An entry of the inventory."""
-    return Device(**{"ship_id": "aurora", "device_id": device_id, "depends_on": ("sw-1",), "location": "bridge", **fields})
+    return Device(
+        **{"ship_id": "aurora", "device_id": device_id, "depends_on": ("sw-1",), "location": "bridge", **fields}
+    )

@@ -19,6 +19,7 @@ import nats
 
 T = TypeVar("T")
 START_S = 40.0
+WATCHKEEPER = Path(sys.executable).with_name("watchkeeper")
 
 
 def free_port() -> int:
@@ -46,7 +47,7 @@ class Ship:
         self.data = data
         self.port = free_port()
         self.log = data.with_suffix(".log")
-        command = [sys.executable, "-m", "watchkeeper", "up", "--data", str(data), "--port", str(self.port), *args]
+        command = [str(WATCHKEEPER), "up", "--data", str(data), "--port", str(self.port), *args]
         self.started = time.monotonic()
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
@@ -102,7 +103,7 @@ class Ship:
         return self.process.wait(40)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill -9."""
         self.process.kill()
         self.process.wait(10)
 

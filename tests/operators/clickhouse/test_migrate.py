@@ -2,7 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from operators.clickhouse import ClickHouseAwayError, ClickHouseError, SchemaError, applied_version, migrate, open_client
+from operators.clickhouse import (
+    ClickHouseAwayError,
+    ClickHouseError,
+    SchemaError,
+    applied_version,
+    migrate,
+    open_client,
+)
 from operators.clickhouse.rows import COLUMNS
 from schemas.ddl import latest_version, migrations, render, retention_names, values_of
 from tests.support.clickhouse import retention
@@ -54,7 +61,7 @@ def test_a_newer_database_is_refused(dsn: str, clickhouse_database: str) -> None
     client = open_client(dsn)
     migrate(client, clickhouse_database, retention())
     client.command(f"INSERT INTO {clickhouse_database}.schema_version VALUES (999, 'of_tomorrow', now64(6))")
-    with pytest.raises(SchemaError, match="has schema version 999, this program knows up to .* update Watchkeeper"):
+    with pytest.raises(SchemaError, match=r"has schema version 999, this program knows up to .* update Watchkeeper"):
         migrate(client, clickhouse_database, retention())
     client.close()
 
@@ -74,11 +81,18 @@ def test_changed_retention_alters_the_tables(dsn: str, clickhouse_database: str)
 
 
 @pytest.mark.parametrize("days", [0, 10_001, 1.5, True, None, "7; DROP TABLE logs"])
-def test_retention_that_cannot_be_is_refused_before_anything_is_done(chdb_dsn: str, clickhouse_database: str, days: int) -> None:
+def test_retention_that_cannot_be_is_refused_before_anything_is_done(
+    chdb_dsn: str, clickhouse_database: str, days: int
+) -> None:
     client = open_client(chdb_dsn)
     with pytest.raises(SchemaError, match=r"retention\.logs_days is .*expected whole days from 1 to 10000"):
         migrate(client, clickhouse_database, {**retention(), "logs_days": days})
-    assert client.command("SELECT count() FROM system.databases WHERE name = {n:String}", parameters={"n": clickhouse_database}) == 0
+    assert (
+        client.command(
+            "SELECT count() FROM system.databases WHERE name = {n:String}", parameters={"n": clickhouse_database}
+        )
+        == 0
+    )
     client.close()
 
 
@@ -112,7 +126,10 @@ def test_numbers_of_files_have_no_gap(tmp_path: Path) -> None:
         ("chdb:///", "names no absolute folder"),
         ("http://:8123/x", "expected for example"),
         ("http://u:secret@h:port/x", "cannot be read"),
-        ("http://u:secret@127.0.0.1:1/other", "names database 'other' but WATCHKEEPER_CLICKHOUSE_DATABASE is 'watchkeeper'"),
+        (
+            "http://u:secret@127.0.0.1:1/other",
+            "names database 'other' but WATCHKEEPER_CLICKHOUSE_DATABASE is 'watchkeeper'",
+        ),
     ],
 )
 def test_a_dsn_that_cannot_be_right_is_refused_and_its_password_not_told(dsn: str, says: str) -> None:
@@ -123,11 +140,13 @@ def test_a_dsn_that_cannot_be_right_is_refused_and_its_password_not_told(dsn: st
 
 
 def test_a_server_that_is_away_is_named_with_the_remedy_and_without_the_password() -> None:
-    with pytest.raises(ClickHouseAwayError, match=r"http://127.0.0.1:1 cannot be reached .*start it, or correct") as caught:
+    with pytest.raises(
+        ClickHouseAwayError, match=r"http://127.0.0.1:1 cannot be reached .*start it, or correct"
+    ) as caught:
         open_client("http://u:secret@127.0.0.1:1/watchkeeper", "watchkeeper")
     assert "secret" not in str(caught.value)
 
 
 def test_a_database_that_is_not_there_yet_says_who_makes_it(dsn: str) -> None:
-    with pytest.raises(ClickHouseAwayError, match="has no database nowhere .*start the archive flow"):
+    with pytest.raises(ClickHouseAwayError, match=r"has no database nowhere .*start the archive flow"):
         open_client(dsn, "nowhere")

@@ -28,7 +28,10 @@ ARRIVAL = Arrival(datetime(2026, 3, 1, 0, 0, 9, 123456, tzinfo=UTC), 42)
 
 
 def rows() -> dict[str, Row]:
-    found, context = anomaly(2, pos=(2000, -1), fields={"ip": "10.0.0.9"}, evidence_ids=("e1", "e2")), enriched(2, since=at(1))
+    found, context = (
+        anomaly(2, pos=(2000, -1), fields={"ip": "10.0.0.9"}, evidence_ids=("e1", "e2")),
+        enriched(2, since=at(1)),
+    )
     incident = published.incident(3)
     return {
         "log": log_row(line(1.000001, "sí «señor» ✓", meta={"pid": 7, "nested": {"a": [1]}}), (5, 3)),

@@ -62,7 +62,9 @@ def count(reader: Reader, table: str = "logs", final: str = "FINAL") -> int:
 def test_rows_are_durable_when_snapshot_returns(
     connect: Callable[[], Client], clickhouse_database: str, reader: Reader, metrics: FlowMetrics, stop: threading.Event
 ) -> None:
-    part = ClickHouseSink(connect, clickhouse_database, metrics=metrics, stop=stop, max_rows=100).build_part("s", "0", None)
+    part = ClickHouseSink(connect, clickhouse_database, metrics=metrics, stop=stop, max_rows=100).build_part(
+        "s", "0", None
+    )
     part.write_batch(logs(1050))
     part.snapshot()
     assert count(reader) == 1050
@@ -132,7 +134,9 @@ def test_clickhouse_may_be_down_at_the_start(
     chdb_dsn: str, clickhouse_database: str, free_port: int, metrics: FlowMetrics, stop: threading.Event
 ) -> None:
     dsn = f"http://127.0.0.1:{free_port}"
-    sink = ClickHouseSink(connector(dsn, clickhouse_database, retention()), clickhouse_database, metrics=metrics, stop=stop)
+    sink = ClickHouseSink(
+        connector(dsn, clickhouse_database, retention()), clickhouse_database, metrics=metrics, stop=stop
+    )
     part = sink.build_part("s", "0", None)
     part.write_batch(logs(10))
     until(lambda: value(metrics, "write_retries", "logs") >= 2)
@@ -146,7 +150,9 @@ def test_an_outage_in_the_middle_loses_nothing(
     chdb_dsn: str, clickhouse_database: str, free_port: int, metrics: FlowMetrics, stop: threading.Event
 ) -> None:
     dsn = f"http://127.0.0.1:{free_port}"
-    sink = ClickHouseSink(connector(dsn, clickhouse_database, retention()), clickhouse_database, metrics=metrics, stop=stop)
+    sink = ClickHouseSink(
+        connector(dsn, clickhouse_database, retention()), clickhouse_database, metrics=metrics, stop=stop
+    )
     part = sink.build_part("s", "0", None)
     with http_server(chdb_dsn, free_port):
         part.write_batch(logs(10))
@@ -229,7 +235,9 @@ def test_a_forgotten_partition_ends_its_thread(metrics: FlowMetrics, stop: threa
     assert ended.wait(5)
 
 
-def test_a_few_rows_of_one_table_do_not_queue_behind_many_of_another(metrics: FlowMetrics, stop: threading.Event) -> None:
+def test_a_few_rows_of_one_table_do_not_queue_behind_many_of_another(
+    metrics: FlowMetrics, stop: threading.Event
+) -> None:
     written: list[tuple[str, int]] = []
     first, go = threading.Event(), threading.Event()
 

@@ -1,0 +1,102 @@
+"""The real flows as processes of their own, by `watchkeeper run`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compose.nats_server import NatsServer, free_port
+
+DEADLINE_S = 30.0
+
+pytestmark = pytest.mark.e2e
+
+
+@contextmanager
+def running(flow: str, data: Path, nats_url: str, port: int) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "watchkeeper.py", "run", flow],
+        env={
+            **os.environ,
+            "WATCHKEEPER_DATA_DIR": str(data),
+            f"WATCHKEEPER_{flow.upper()}_PORT": str(port),
+            "NATS_URL": nats_url,
+            "CLICKHOUSE_DSN": f"chdb://{data}/clickhouse",
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        process.communicate()
+
+
+def ready(port: int) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())
+    except OSError:
+        return 0, {}
+
+
+def wait_for(port: int, code: int) -> dict[str, Any]:
+    deadline = time.monotonic() + DEADLINE_S
+    while (got := ready(port))[0] != code:
+        assert time.monotonic() < deadline, f"expected {code}, got {got}"
+        time.sleep(0.05)
+    return got[1]
+
+
+@pytest.mark.parametrize(("flow", "streams"), [("vessel", 1), ("archive", 6)])
+def test_flow_gets_ready_and_ends_cleanly(flow: str, streams: int, tmp_path: Path) -> None:
+    server = NatsServer(tmp_path, free_port())
+    port = free_port()
+    server.start()
+    try:
+        with running(flow, tmp_path, server.url, port) as process:
+            said = wait_for(port, 200)
+            assert len(said["connected"]) == streams
+            server.stop()
+            assert wait_for(port, 503)["status"] == "running"
+            server.start()
+            wait_for(port, 200)
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0, err
+        assert "Traceback" not in err
+    finally:
+        server.stop()
+
+
+def test_flow_that_waits_for_nats_ends_cleanly_when_asked(tmp_path: Path) -> None:
+    port = free_port()
+    with running("vessel", tmp_path, f"nats://127.0.0.1:{free_port()}", port) as process:
+        assert wait_for(port, 503)["status"] == "starting"
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, err
+    assert "cannot be reached" in err
+
+
+def test_wrong_setting_is_one_line_and_2(tmp_path: Path) -> None:
+    with running("vessel", tmp_path, "nats://127.0.0.1:1", 70_000) as process:
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 2
+    assert "vessel_port" in err
+    assert "Traceback" not in err
