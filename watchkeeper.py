@@ -4,11 +4,14 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import IO, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from compose.capture import capture as capture_stream
@@ -91,11 +94,14 @@ def capture(
 ) -> None:
     """Write what a stream holds now as NDJSON, for replay and tests."""
     settings = _settings()
-    with typer.open_file(str(out), "w", encoding="utf-8", atomic=str(out) != "-") as file:
+    is_stdout = str(out) == "-"
+    unfinished = out.with_name(f"{out.name}.part")  # a capture that broke off is never taken for a whole one
+    with nullcontext(sys.stdout) if is_stdout else unfinished.open("w", encoding="utf-8") as file:
         emit = _line_writer(file)
-        written = _run(
-            lambda: asyncio.run(capture_stream(NatsConfig.of(settings), emit, stream=stream, first=first, count=count))
-        )
+        copy = partial(capture_stream, NatsConfig.of(settings), emit, stream=stream, first=first, count=count)
+        written = _run(lambda: asyncio.run(copy()))
+    if not is_stdout:
+        unfinished.replace(out)
     typer.echo(f"{written} messages of {stream}", err=True)
 
 
@@ -109,9 +115,17 @@ def replay(
 ) -> None:
     """Run the vessel flow over captures without NATS; incidents as NDJSON on standard output."""
     settings = _settings(policy_dir=policy)
+    configure_logging("error", settings.log_format)  # what a replay finds is its output
     emit = _line_writer(sys.stdout)
-    with Console(stderr=True).status("replaying"):
-        summary = _run(lambda: replay_captures(captures, load_policy(policy), settings, emit, final=final))
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("replay")
+
+        def show(read: int, lines: int) -> None:
+            bar.update(task, completed=read, total=lines)
+
+        summary = _run(
+            lambda: replay_captures(captures, load_policy(policy), settings, emit, final=final, progress=show)
+        )
     typer.echo(str(summary), err=True)
 
 

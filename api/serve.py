@@ -86,8 +86,7 @@ def from_settings(settings: Settings, metrics: FlowMetrics | None = None, *, sig
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return _bound(host, port)
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise SettingsError(
@@ -96,3 +95,17 @@ def _listen(host: str, port: int) -> socket.socket:
         raise SettingsError(
             f"cannot listen on {host}:{port} ({error}), check WATCHKEEPER_API_HOST and WATCHKEEPER_API_PORT"
         ) from error
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A listening socket that names its protocol: without it asyncio leaves TCP_NODELAY off (40 ms an answer)."""
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    sock = socket.socket(family, kind, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

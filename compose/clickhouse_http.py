@@ -67,9 +67,16 @@ def serve(
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    # Named as TCP, or asyncio leaves Nagle's algorithm on and every answer waits 40 ms for an acknowledgement.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+        return listener
     except (OSError, OverflowError) as error:
+        listener.close()
         raise ComposeError(f"clickhouse: cannot listen on {host}:{port} ({error}). Choose another --port.") from error
 
 

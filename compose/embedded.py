@@ -224,7 +224,9 @@ class System:
         """Make the embedded database before the API says that it is ready; a server is the archive's business."""
         dsn = self.settings.clickhouse_dsn.get_secret_value()
         if ClickHouseDsn.parse(dsn).embedded:
-            clickhouse_connector(dsn, self.settings.clickhouse_database, retention_days(policy))().close()
+            clickhouse_connector(
+                dsn, self.settings.clickhouse_database, retention_days(policy, self.settings.ship_id)
+            )().close()
 
     def _start_api(self, server: ApiServer) -> None:
         self.api = ApiThread(server, self.wake.event.set)

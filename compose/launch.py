@@ -142,9 +142,7 @@ class FlowThread:
     def _run(self) -> None:
         self.state.phase = "running"
         try:
-            run_main(  # type: ignore[no-untyped-call]
-                self._flow, epoch_interval=self._epoch, recovery_config=self._recovery
-            )
+            run_main(self._flow, epoch_interval=self._epoch, recovery_config=self._recovery)
             self.state.phase = "stopped"
         except BaseException as error:  # noqa: BLE001 - a thread has nobody to raise to; its owner reads error
             self.error = error
@@ -193,6 +191,6 @@ def _run_locked(name: FlowName, settings: Settings, factory: FlowFactory, stop: 
             state.phase = "running"
             log.info("flow_started", flow=name, ship_id=settings.ship_id, recovery=str(folder))
             epoch = timedelta(seconds=settings.epoch_s)
-            cli_main(flow, epoch_interval=epoch, recovery_config=recovery)  # type: ignore[no-untyped-call]
+            cli_main(flow, epoch_interval=epoch, recovery_config=recovery)
         finally:
             server.stop()

@@ -27,7 +27,7 @@ def prepare_recovery(folder: Path) -> RecoveryConfig:
         fresh = folder.with_name(f".{folder.name}.new")
         _remove_unfinished(fresh)
         fresh.mkdir()
-        init_db_dir(fresh, PARTITIONS)  # type: ignore[no-untyped-call]
+        init_db_dir(fresh, PARTITIONS)
         # Renamed when complete: a crash half-way leaves no store that looks whole.
         fresh.rename(folder)
     found = sorted(path.name for path in folder.glob("part-*.sqlite3"))
@@ -37,7 +37,7 @@ def prepare_recovery(folder: Path) -> RecoveryConfig:
             f"{folder}: expected a recovery store of {PARTITIONS} partition, found {len(found)} file(s) "
             f"of a store of {declared}. Restore the folder from a backup, or move it away to start from the beginning."
         )
-    return RecoveryConfig(folder, timedelta(0))  # type: ignore[no-untyped-call]
+    return RecoveryConfig(folder, timedelta(0))
 
 
 def _remove_unfinished(folder: Path) -> None:

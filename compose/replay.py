@@ -19,6 +19,7 @@ from schemas.event import Outgoing
 from schemas.settings import Settings
 
 Emit = Callable[[str], None]
+Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -67,11 +68,13 @@ def replay(
     *,
     final: bool = False,
     batch: int | Callable[[], int] = 500,
+    progress: Progress | None = None,
 ) -> Summary:
     """Run the vessel flow over captures and emit its incidents as JSON lines.
 
     Every revision as it is published, or with final each incident once, in its last state, in the
     order of opening. The captures are read through first, so a bad one is refused before any output.
+    progress is told the lines read and the lines in all, as it goes.
 
     Raises:
         CaptureError: naming file and line.
@@ -81,6 +84,10 @@ def replay(
     summary.lines = sum(1 for _ in read_captures(paths))
     last: dict[str, str] = {}
     ids: set[str] = set()
+
+    def tell(read: int) -> None:
+        if progress is not None:
+            progress(read, summary.lines)
 
     def take(message: Outgoing) -> None:
         summary.published[f"{message.stream}/{message.subject.split('.')[1]}"] += 1
@@ -94,7 +101,11 @@ def replay(
         else:
             emit(text)
 
-    run_main(vessel(CaptureSource(paths, batch=batch), CollectSink(take), policy, settings, FlowMetrics("replay")))
+    run_main(
+        vessel(
+            CaptureSource(paths, batch=batch, on_read=tell), CollectSink(take), policy, settings, FlowMetrics("replay")
+        )
+    )
     for text in last.values():
         emit(text)
     summary.incidents = len(ids)

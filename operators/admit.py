@@ -8,7 +8,7 @@ import bytewax.operators as op
 from bytewax.dataflow import Stream, operator
 
 from operators.observability import FlowMetrics
-from operators.redact import Redactor
+from operators.redact import Redactor, redactor_of
 from policy import PolicySet
 from schemas.base import Level
 from schemas.event import Event
@@ -60,18 +60,8 @@ def _cut(text: str, limit: int) -> str:
 
 def rules_of(policy: PolicySet, ship_id: str) -> Rules:
     """The rules that policy sets for a ship."""
-    ship = policy.for_ship(ship_id)
-    redact = ship.privacy.redact
-    return Rules(
-        min_level=ship.ingest.min_level,
-        line_bytes=ship.ingest.max_line_bytes,
-        redactor=Redactor(
-            email=redact.email,
-            card=redact.card,
-            phone=redact.phone,
-            guest_networks=[str(network) for network in ship.privacy.guest_networks] if redact.guest_ip else [],
-        ),
-    )
+    ingest = policy.for_ship(ship_id).ingest
+    return Rules(ingest.min_level, ingest.max_line_bytes, redactor_of(policy, ship_id))
 
 
 @operator

@@ -99,8 +99,15 @@ class CapturePartition(StatefulSourcePartition[RawMessage, dict[str, Any]]):
     batch gives the size of each next batch, in messages. State: lines read and the clock's second.
     """
 
-    def __init__(self, paths: Sequence[Path], batch: Callable[[], int], resume: dict[str, Any] | None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        batch: Callable[[], int],
+        on_read: Callable[[int], None],
+        resume: dict[str, Any] | None,
+    ) -> None:
         self._batch = batch
+        self._on_read = on_read
         self._read = resume["read"] if resume else 0
         self._clock = LogClock(resume["reached"] if resume else None)
         self._lines = islice(read_captures(paths), self._read, None)
@@ -121,6 +128,7 @@ class CapturePartition(StatefulSourcePartition[RawMessage, dict[str, Any]]):
             out.append(message)
         if not out:
             raise StopIteration
+        self._on_read(self._read)
         return out
 
     def snapshot(self) -> dict[str, Any]:
@@ -132,11 +140,18 @@ class CaptureSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
     """The messages of one or more captures, as fast as the flow takes them.
 
     The end of the capture is not the end of time: nothing closes because of it. A replay resumes
-    where its snapshot says.
+    where its snapshot says. on_read is told how many messages have been read, batch by batch.
     """
 
-    def __init__(self, paths: Sequence[Path], *, batch: int | Callable[[], int] = 500) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        batch: int | Callable[[], int] = 500,
+        on_read: Callable[[int], None] = lambda read: None,
+    ) -> None:
         self._paths = list(paths)
+        self._on_read = on_read
         self._batch = batch if callable(batch) else lambda: batch
 
     def list_parts(self) -> list[str]:
@@ -145,4 +160,4 @@ class CaptureSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: dict[str, Any] | None) -> CapturePartition:
         """Begin, or go on after the snapshot."""
-        return CapturePartition(self._paths, self._batch, resume_state)
+        return CapturePartition(self._paths, self._batch, self._on_read, resume_state)

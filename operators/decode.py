@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from operators.observability import FlowMetrics
+from operators.redact import Redactor, redactor_of
 from policy import PolicySet
 from schemas.base import UUID_PATTERN, Level, Pos
 from schemas.dead_letter import DeadLetter
@@ -73,10 +74,11 @@ class _BadLine(NamedTuple):
 
 @dataclass(frozen=True)
 class Refused:
-    """A dead letter with the code under which it is counted."""
+    """A dead letter, the code under which it is counted, and the stream it came from."""
 
     code: str
     letter: DeadLetter
+    stream_identity: int
 
 
 class Decoder:
@@ -211,7 +213,7 @@ class Decoder:
             observed_at=raw.observed_at,
             reason=str(error),
         )
-        return Refused(error.code, letter)
+        return Refused(error.code, letter, raw.identity)
 
 
 def _lines(data: bytes, whole: ValueError) -> list[Any]:
@@ -256,6 +258,7 @@ def decode(step_id: str, up: Stream[RawMessage], *, ship_id: str, policy: Policy
     Stateless; each message gives the same events whenever it is read.
     """
     ingest = policy.for_ship(ship_id).ingest
+    redactor = redactor_of(policy, ship_id)
     decoder = Decoder(
         ship_id,
         DecodeLimits(ingest.max_message_bytes, ingest.max_items_per_message, timedelta(seconds=ingest.max_future_s)),
@@ -269,12 +272,25 @@ def decode(step_id: str, up: Stream[RawMessage], *, ship_id: str, policy: Policy
         if isinstance(item, Event):
             return None
         metrics.dead_letters.labels(item.code).inc()
-        letter = item.letter
-        log.warning("dead letter", reason=letter.reason, subject=letter.subject, sequence=letter.sequence)
+        letter = _redacted(item.letter, redactor)
+        log.warning(
+            "dead letter",
+            reason=letter.reason,
+            subject=letter.subject,
+            sequence=letter.sequence,
+            ship_id=letter.ship_id,
+            tracking_id=event_uuid(item.stream_identity, letter.sequence, letter.index),
+        )
         return letter
 
     items = op.flat_map_batch("read", up, read)
     return DecodeOut(op.filter_map("events", items, _event), op.filter_map("dead_letters", items, dead_letter))
+
+
+def _redacted(letter: DeadLetter, redactor: Redactor) -> DeadLetter:
+    """The letter without personal data; the original is in the stream under its sequence, for its age."""
+    payload = redactor.text(letter.payload)[0] if letter.encoding == "utf-8" else letter.payload
+    return letter.model_copy(update={"payload": payload, "reason": redactor.text(letter.reason)[0]})
 
 
 def _event(item: Event | Refused) -> Event | None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
+from policy import PolicySet
+
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
 _CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-])")
 _PHONE = re.compile(r"(?<![\w+])\+\d(?:[ ()./-]{0,2}\d){7,14}(?!\w)")
@@ -76,6 +78,17 @@ class Redactor:
             return match[0]
         found["guest_ip"] += 1
         return "[guest_ip]"
+
+
+def redactor_of(policy: PolicySet, ship_id: str) -> Redactor:
+    """The redactor that policy.privacy sets for a ship."""
+    privacy = policy.for_ship(ship_id).privacy
+    return Redactor(
+        email=privacy.redact.email,
+        card=privacy.redact.card,
+        phone=privacy.redact.phone,
+        guest_networks=[str(network) for network in privacy.guest_networks] if privacy.redact.guest_ip else [],
+    )
 
 
 def _card(match: re.Match[str], found: Counter[str]) -> str:

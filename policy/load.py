@@ -158,7 +158,7 @@ def _leaves(data: Mapping[str, Any], at: Key = ()) -> list[Key]:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Base with changes: mappings key by key, everything else replaced; null takes a key out.
+    """base with changes: mappings key by key, everything else replaced; null takes a key out.
 
     >>> merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 9, "c": None}, "d": [2]})
     {'a': {'b': 9}, 'd': [2]}

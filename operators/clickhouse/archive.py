@@ -117,7 +117,7 @@ class Archiver:
         """The row that keeps a message which cannot be read, whole, with the reason; always the same id."""
         letter = DeadLetter.of(
             raw.data,
-            dead_letter_id=content_uuid("archive", str(raw.identity), str(raw.sequence)),
+            dead_letter_id=content_uuid("archive", raw.stream, str(raw.identity), str(raw.sequence)),
             ship_id=self.ship_id,
             stream=raw.stream,
             pos=(raw.sequence, 0),

@@ -6,6 +6,7 @@ from typing import Any
 from zlib import crc32
 
 import bytewax.operators as op
+import structlog
 from bytewax.dataflow import Stream, operator
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
@@ -18,6 +19,8 @@ from schemas.event import Event
 from schemas.identity import content_uuid
 from schemas.incident import IncidentPublished, SuppressionRecord
 from schemas.ops import AuditEvent, Device, OpsCommand, OpsTick
+
+log = structlog.get_logger()
 
 
 class CorrelateSlot:
@@ -81,16 +84,28 @@ class CorrelateLogic(StatefulBatchLogic[Event, Decision, dict[str, Any]]):
         ordered = sorted(values, key=lambda event: event.order)
         out = [decision for event in ordered for decision in self._slot.process(event)]
         for decision in out:
-            message = decision.message
-            if isinstance(message, IncidentPublished):
-                self._metrics.incidents.labels(message.event).inc()
-            elif isinstance(message, SuppressionRecord):
-                self._metrics.suppressed.labels(message.kind).inc()
+            self._tell(decision)
         for ship in self._slot.ships.values():
             for reason, count in ship.counts.items():
                 self._metrics.dropped.labels(reason).inc(count)
             ship.counts.clear()
         return out, StatefulBatchLogic.RETAIN
+
+    def _tell(self, decision: Decision) -> None:
+        message = decision.message
+        if isinstance(message, SuppressionRecord):
+            self._metrics.suppressed.labels(message.kind).inc()
+        elif isinstance(message, IncidentPublished):
+            self._metrics.incidents.labels(message.event).inc()
+            log.info(
+                f"incident {message.event}",
+                title=message.title,
+                severity=message.severity.value,
+                incident_id=message.incident_id,
+                revision=message.revision,
+                ship_id=message.ship_id,
+                tracking_id=message.tracking_id,
+            )
 
     def notify_at(self) -> datetime | None:
         """Never: ticks come as events."""

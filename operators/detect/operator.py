@@ -6,6 +6,7 @@ from typing import Any
 from zlib import crc32
 
 import bytewax.operators as op
+import structlog
 from bytewax.dataflow import Stream, operator
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
@@ -16,6 +17,8 @@ from schemas.anomaly import AnomalyDetected
 from schemas.event import Event
 from schemas.ops import OpsTick
 from schemas.telemetry import LogMessage, MetricSample, series_id
+
+log = structlog.get_logger()
 
 
 def slot_of(name: str, slots: int) -> str:
@@ -42,8 +45,10 @@ class DetectLogic(StatefulBatchLogic[Event, Event, dict[str, Any]]):
 
     def _count(self, out: list[Event]) -> None:
         for event in out:
-            if isinstance(event.body, AnomalyDetected):
-                self._metrics.anomalies.labels(event.body.anomaly_type, event.body.state).inc()
+            body = event.body
+            if isinstance(body, AnomalyDetected):
+                self._metrics.anomalies.labels(body.anomaly_type, body.state).inc()
+                log.debug(f"anomaly {body.state}", msg=body.msg, ship_id=body.ship_id, tracking_id=body.tracking_id)
         for reason, count in self._slot.counts.items():
             counter = self._metrics.late.labels("detect") if reason == "late" else self._metrics.dropped.labels(reason)
             counter.inc(count)

@@ -1,5 +1,7 @@
 """What happens on a ship, as rows of the archive."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from operators.clickhouse import Arrival, Row
@@ -51,19 +53,24 @@ def row_of(message: Any, seconds: float | None = None) -> Row:
             return log_row(message, (1, 0))
         case MetricSample():
             return sample_row(message, (1, 0))
+    own, build = _builder(message)
+    place = Arrival(own, 1) if seconds is None else arrival(seconds)
+    return build(message, place, message.to_json().decode())
+
+
+def _builder(message: Any) -> tuple[datetime, Callable[[Any, Arrival, str], Row]]:
+    """A message's own time, and the function that makes its row."""
+    match message:
         case AnomalyDetected():
-            own, build = message.observed_at, anomaly_row
+            return message.observed_at, anomaly_row
         case IncidentPublished():
-            own, build = message.updated_at, incident_row
+            return message.updated_at, incident_row
         case SuppressionRecord():
-            own, build = message.ts, suppression_row
+            return message.ts, suppression_row
         case EnrichmentCompleted():
-            own, build = message.completed_at, insight_row
+            return message.completed_at, insight_row
         case _:
             raise TypeError(type(message))
-    place = Arrival(own, 1) if seconds is None else arrival(seconds)
-    result: Row = build(message, place, message.to_json().decode())
-    return result
 
 
 def both(seconds: float, **fields: Any) -> tuple[AnomalyDetected, AnomalyEnriched]:

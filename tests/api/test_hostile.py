@@ -80,7 +80,8 @@ def test_a_value_that_tries_to_be_sql_is_only_a_value(api: ApiClient, archive: A
 
 @pytest.mark.parametrize(("name", "field"), [("ship", "ship_id"), ("type", "incident_type"), ("device", "device_id")])
 def test_strange_names_are_found_by_exactly_their_name(api: ApiClient, archive: Archive, name: str, field: str) -> None:
-    archive.add(*(row_of(incident(value, n, **{field: value})) for n, value in enumerate(CORPUS)))
+    named: list[dict[str, Any]] = [{field: value} for value in CORPUS]
+    archive.add(*(row_of(incident(value, n, **named[n])) for n, value in enumerate(CORPUS)))
     for value in CORPUS:
         items = api.json("/api/v3/incidents", **{name: value})["items"]
         assert [item["incident_id"] for item in items] == [incident(value).incident_id], value

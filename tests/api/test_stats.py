@@ -92,7 +92,7 @@ def test_a_row_written_twice_counts_once_and_the_first_publication_wins(api: Api
 def test_a_window_has_what_was_opened_before_its_end_and_was_changed_in_it_or_goes_on(
     api: ApiClient, archive: Archive, params: dict[str, str], names: set[str]
 ) -> None:
-    over = {"status": "resolved"}
+    over: dict[str, Any] = {"status": "resolved"}
     archive.add(
         row_of(incident("recent", 1800, opened_at=at(1800), domain="net", **over)),
         row_of(incident("lasting", -80 * HOUR, opened_at=at(-80 * HOUR), domain="app")),

@@ -206,7 +206,7 @@ def test_store_left_half_made_is_made_again(tmp_path: Path) -> None:
 def test_wrong_number_of_partitions_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "vessel"
     folder.mkdir()
-    init_db_dir(folder, 3)  # type: ignore[no-untyped-call]
+    init_db_dir(folder, 3)
     with pytest.raises(
         RecoveryError, match=r"expected a recovery store of 1 partition, found 3 file\(s\) of a store of 3"
     ):

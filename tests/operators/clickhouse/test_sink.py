@@ -1,8 +1,13 @@
+import ast
+import itertools
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -12,12 +17,16 @@ from operators.clickhouse.rows import COLUMNS, log_row, sample_row
 from operators.clickhouse.sink import ClickHousePart
 from operators.clickhouse.writer import BackgroundWriter, Limits
 from operators.observability import FlowMetrics
+from schemas.identity import event_uuid
 from tests.support.clickhouse import http_server, retention
-from tests.support.make import line, sample
+from tests.support.make import STREAM, line, sample
 
 
 def logs(count: int, first: int = 0) -> list[Row]:
-    return [log_row(line(i / 1000, f"line {i}"), (i, 0)) for i in range(first, first + count)]
+    return [
+        log_row(line(i / 1000, f"line {i}", tracking_id=event_uuid(STREAM, i, 0)), (i, 0))
+        for i in range(first, first + count)
+    ]
 
 
 def value(metrics: FlowMetrics, name: str, label: str) -> float:
@@ -261,4 +270,44 @@ def test_a_few_rows_of_one_table_do_not_queue_behind_many_of_another(
 @pytest.mark.parametrize("limits", [{"max_rows": 0}, {"max_wait_s": 0.0}, {"max_rows": 10, "max_buffered": 9}])
 def test_limits_that_cannot_be_are_refused(limits: dict[str, int], metrics: FlowMetrics, stop: threading.Event) -> None:
     with pytest.raises(ValueError, match="expected max_rows"):
-        ClickHouseSink(lambda: open_client("chdb:///x"), "d", metrics=metrics, stop=stop, **limits)  # type: ignore[arg-type]
+        ClickHouseSink(lambda: open_client("chdb:///x"), "d", metrics=metrics, stop=stop, **limits)
+
+
+WRITE_UNTIL_KILLED = """
+import sys, threading
+from operators.clickhouse import ClickHouseSink, connector
+from operators.observability import FlowMetrics
+from schemas.identity import event_uuid
+from tests.operators.clickhouse.test_sink import logs
+from tests.support.clickhouse import retention
+
+connect = connector(sys.argv[1], "db", retention())
+sink = ClickHouseSink(connect, "db", metrics=FlowMetrics("archive"), stop=threading.Event())
+part = sink.build_part("s", "0", None)
+written = 0
+while True:
+    part.write_batch(logs(1000, written))
+    part.snapshot()
+    written += 1000
+    print(written, flush=True)
+"""
+
+COUNT = """
+import sys
+from operators.clickhouse import Reader
+print(Reader(sys.argv[1], "db").query("SELECT count() AS n, uniqExact(tracking_id) AS ids FROM logs FINAL"))
+"""
+
+
+@pytest.mark.e2e
+def test_after_kill_9_everything_that_a_snapshot_confirmed_is_there(tmp_path: Path) -> None:
+    dsn = f"chdb://{tmp_path}/db"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITE_UNTIL_KILLED, dsn], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        confirmed = [int(line) for line in itertools.islice((i for i in process.stdout if i.strip().isdigit()), 12)][-1]
+        process.kill()
+    out = subprocess.run([sys.executable, "-c", COUNT, dsn], capture_output=True, text=True, timeout=60)
+    (row,) = ast.literal_eval(out.stdout)
+    assert row["n"] == row["ids"] >= confirmed == 12_000

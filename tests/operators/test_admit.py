@@ -1,0 +1,63 @@
+"""admit and the dead letters of decode: levels, size, and no personal data beyond them."""
+
+import json
+from typing import Any
+
+from bytewax.testing import TestingSource
+
+from operators.admit import Admitter, Rules
+from operators.redact import Redactor
+from schemas.base import Level
+from tests.support.flow import run_vessel
+from tests.support.make import line, raw
+
+REDACTOR = Redactor(email=True, card=True, phone=True, guest_networks=["10.50.0.0/16"])
+
+
+def admitter(min_level: Level = Level.INFO, line_bytes: int = 1000) -> Admitter:
+    return Admitter(Rules(min_level, line_bytes, REDACTOR))
+
+
+def test_lines_below_the_minimum_level_are_dropped() -> None:
+    assert admitter(Level.WARN).admit(line(0, "x", level="info"))[0] is None
+    assert admitter(Level.WARN).admit(line(0, "x", level="warn"))[0] is not None
+
+
+def test_an_ordinary_line_passes_untouched() -> None:
+    given = line(0, "all is well", meta={"pid": "7", "nested": {"a": [1, "b"]}})
+    assert admitter().admit(given) == (given, {})
+    assert admitter().admit(given)[0] is given
+
+
+def test_a_long_line_is_cut_between_characters_and_says_how_long_it_was() -> None:
+    admitted, _ = admitter(line_bytes=301).admit(line(0, "æ" * 400))
+    assert admitted is not None
+    assert admitted.msg == "æ" * 150
+    assert admitted.meta["msg_bytes"] == 800
+
+
+def test_text_and_meta_are_redacted_before_the_cut() -> None:
+    text = "x" * 990 + " bob@example.org"
+    admitted, found = admitter().admit(line(0, text, meta={"from": {"mail": "eva@example.org"}, "ip": "10.50.0.9"}))
+    assert admitted is not None
+    assert "bob" not in admitted.msg
+    assert admitted.meta["from"] == {"mail": "[email]"}
+    assert admitted.meta["ip"] == "[guest_ip]"
+    assert found == {"email": 2, "guest_ip": 1}
+
+
+def published(body: Any, subject: str = "logs.ingested.security.sshd") -> str:
+    messages = run_vessel(TestingSource([raw(1, subject, body)]))
+    return " ".join(message.data.decode() for message in messages)
+
+
+def test_nothing_that_is_published_holds_personal_data() -> None:
+    found = published({"device_id": "gw", "level": "error", "msg": "Failed password for eva@example.org from 203.0.113.1"})
+    assert "log_pattern" in found
+    assert "eva@" not in found
+    broken = published('{"msg": "mail from eva@example.org')
+    assert "DEAD" not in broken
+    assert "eva@" not in broken
+    refused = published({"msg": {"mail": "eva@example.org"}})
+    assert "eva@" not in refused
+    assert json.loads(refused)["reason"].startswith("device_id")
