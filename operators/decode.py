@@ -111,8 +111,7 @@ class Decoder:
                     raise Unreadable("not_json", item.reason)
                 yield self._event(raw, (raw.sequence, index), item)
             except Unreadable as error:
-                data = item.data if isinstance(item, _BadLine) else to_json(item)
-                yield self._refuse(raw, index, data, error)
+                yield self._refuse(raw, index, raw.data if len(items) == 1 else _as_bytes(item), error)
 
     def _items(self, raw: RawMessage) -> list[Any]:
         data = raw.data
@@ -214,6 +213,10 @@ class Decoder:
             reason=str(error),
         )
         return Refused(error.code, letter, raw.identity)
+
+
+def _as_bytes(item: Any) -> bytes:
+    return item.data if isinstance(item, _BadLine) else to_json(item)
 
 
 def _lines(data: bytes, whole: ValueError) -> list[Any]:

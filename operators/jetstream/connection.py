@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+import math
 import random
 import threading
 from dataclasses import dataclass, field
@@ -68,7 +69,8 @@ class NatsConfig:
             _check_url(server)
         if (self.user is None) != (self.password is None):
             raise NatsError(
-                "NATS needs user and password together: set WATCHKEEPER_NATS_USER and WATCHKEEPER_NATS_PASSWORD, or neither"
+                "NATS needs user and password together: set WATCHKEEPER_NATS_USER and WATCHKEEPER_NATS_PASSWORD, "
+                "or neither"
             )
         if self.credentials is not None:
             _check_credentials(self.credentials)
@@ -252,7 +254,16 @@ class Backoff:
 
 async def sleep_unless(stop: threading.Event | None, seconds: float) -> None:
     """Sleep, but wake within 0.1 s once stop is set."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while (left := deadline - loop.time()) > 0 and not (stop is not None and stop.is_set()):
-        await asyncio.sleep(min(left, 0.1))
+    steps = math.ceil(seconds / 0.1)
+    for _ in range(steps):
+        if stop is not None and stop.is_set():
+            return
+        await asyncio.sleep(seconds / steps)
+
+
+async def wait_event(event: asyncio.Event, seconds: float) -> None:
+    """Wait for event, for so long at most."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

@@ -14,7 +14,15 @@ import structlog
 from nats.aio.msg import Msg
 from nats.errors import Error as ClientError
 
-from operators.jetstream.connection import Backoff, Link, NatsAwayError, NatsConfig, NatsError, open_link
+from operators.jetstream.connection import (
+    Backoff,
+    Link,
+    NatsAwayError,
+    NatsConfig,
+    NatsError,
+    open_link,
+    wait_event,
+)
 from operators.jetstream.outbox import Item, Outbox
 from operators.jetstream.readback import read_ids
 from operators.jetstream.streams import stream_state
@@ -27,6 +35,7 @@ LEFTOVERS_S = 86_400.0
 
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _TOO_LARGE = 10054
+_LARGEST = 2**63
 _SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 
 log = structlog.get_logger()
@@ -58,10 +67,11 @@ class Publisher:
         self._stream = stream
         self._clock = clock
         self._box = Outbox(sequence)
-        self._closing = False
+        self._end = asyncio.Event()
         self._work = asyncio.Event()
+        self._heard_at = time.monotonic()
         self._backoff = Backoff(first_s=0.1)
-        self._failed_at: float | None = None
+        self._failed = False
         self._link: Link | None = None
         self._inbox = ""
         self._claimed_at = time.monotonic()
@@ -77,7 +87,7 @@ class Publisher:
 
     def finish(self) -> None:
         """End run() soon, whether or not everything is published. Only on the loop."""
-        self._closing = True
+        self._end.set()
         self._work.set()
 
     async def run(self) -> None:
@@ -87,7 +97,7 @@ class Publisher:
             NatsError: when NATS refuses us.
         """
         try:
-            while not self._closing:
+            while not self._end.is_set():
                 try:
                     await self._connect_and_serve()
                 except NatsAwayError as error:
@@ -105,7 +115,7 @@ class Publisher:
                 f"{self._inbox}.*", cb=self._on_reply, pending_msgs_limit=0, pending_bytes_limit=0
             )
             self._box.failed()
-            while not self._closing:
+            while not self._end.is_set():
                 await self._serve(link)
         except ClientError as error:
             raise NatsAwayError(f"NATS at {self._config.shown}: {error}") from error
@@ -117,38 +127,34 @@ class Publisher:
         """One turn: be in sync, send what there is room for, wait for something to happen."""
         if not self._box.in_sync:
             await self._sync(link)
-        self._accept()
+        self._accept(link.client.max_payload)
         await self._send(link)
         self._work.clear()
-        if not self._closing and not self.incoming:
+        if not self._end.is_set() and not self.incoming:
             await self._wait()
         if link.closed.is_set():
             raise NatsAwayError(f"NATS at {self._config.shown} closed the connection ({link.last_problem})")
-        if self._box.flying and time.monotonic() - self.progress_at > ACK_TIMEOUT_S:
+        if self._box.flying and time.monotonic() - self._heard_at > ACK_TIMEOUT_S:
             raise NatsAwayError(f"no acknowledgement for {ACK_TIMEOUT_S:g} s ({link.last_problem or 'no error'})")
-        if self._failed_at is not None:
-            self._failed_at = None
+        if self._failed:
+            self._failed = False
             await self._pause(self.problem or "refused")
 
     async def _wait(self) -> None:
-        try:
-            await asyncio.wait_for(self._work.wait(), 0.5)
-        except TimeoutError:
-            if self._box.leftovers and time.monotonic() - self._claimed_at > LEFTOVERS_S:
-                self._box.forget_leftovers()
-                self.sequence = self._box.safe_sequence
+        await wait_event(self._work, 0.5)
+        if self._box.leftovers and time.monotonic() - self._claimed_at > LEFTOVERS_S:
+            self._box.forget_leftovers()
+            self.sequence = self._box.safe_sequence
 
     async def _pause(self, problem: str) -> None:
         """Say what is wrong, and wait a little before the next try."""
         self.problem = problem
         pause_s = self._backoff.next_s()
         log.warning(f"{problem}; trying again in {pause_s:.1f} s", stream=self._stream, waiting=len(self._box))
-        deadline = time.monotonic() + pause_s
-        while not self._closing and (left := deadline - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, 0.1))
+        await wait_event(self._end, pause_s)
 
     async def _sync(self, link: Link) -> None:
-        """Read back what the stream holds after what we know of it."""
+        """Read back what the stream holds after what we know of it (by itself that is no progress)."""
         box = self._box
         try:
             state = await stream_state(link, self._stream)
@@ -162,19 +168,23 @@ class Publisher:
                 published=box.scanned,
             )
             box.lost()
-        found = await read_ids(link, self._stream, box.scanned, state.last)
+        found = await read_ids(link, self._stream, box.scanned, state.last, self._progress)
         for item in box.synced(found, state.last):
             self._finished(item)
         self._claimed_at = time.monotonic()
-        self._progress(0)
+        self.sequence = box.safe_sequence
 
-    def _accept(self) -> None:
+    def _accept(self, max_payload: int) -> None:
         """Queue what the worker has handed over; skip what an earlier run has published."""
         skipped = refused = 0
         while self.incoming:
             outgoing = self.incoming.popleft()
+            size = len(outgoing.data) + _header_size(_headers(outgoing, _LARGEST))
             if _SUBJECT.fullmatch(outgoing.subject) is None:
                 self._refuse(outgoing, f"subject {outgoing.subject!r} is no NATS subject")
+                refused += 1
+            elif size > max_payload:
+                self._refuse(outgoing, f"{size} bytes with headers, the server takes {max_payload} (max_payload)")
                 refused += 1
             elif not self._box.add(outgoing):
                 skipped += 1
@@ -188,32 +198,21 @@ class Publisher:
         round_ = self._box.round
         items = self._box.take(IN_FLIGHT)
         if items and self._box.flying == len(items):
-            self.progress_at = max(self.progress_at, time.monotonic())
-        limit = link.client.max_payload
+            self._heard_at = time.monotonic()
         for item in items:
-            headers = self._headers(item)
-            size = len(item.outgoing.data) + _header_size(headers)
-            if size > limit:
-                self._leave_out(item, f"{size} bytes with headers, the server takes {limit} (max_payload)")
-                self._box.failed()
             if self._box.round != round_:
                 return
             if item.tries > 1:
                 self._retries.inc()
             reply = f"{self._inbox}.{round_}-{item.number}"
-            await link.client.publish(item.outgoing.subject, item.outgoing.data, reply=reply, headers=headers)
-
-    def _headers(self, item: Item) -> dict[str, str]:
-        headers = {"Nats-Msg-Id": item.outgoing.msg_id, "Nats-Expected-Stream": self._stream}
-        if item.outgoing.tracking_id is not None:
-            headers["Watchkeeper-Tracking-Id"] = item.outgoing.tracking_id
-        if item.expect is not None:
-            headers["Nats-Expected-Last-Sequence"] = str(item.expect)
-        return headers
+            outgoing = item.outgoing
+            headers = _headers(outgoing, item.expect)
+            await link.client.publish(outgoing.subject, outgoing.data, reply=reply, headers=headers)
 
     async def _on_reply(self, msg: Msg) -> None:
         round_, number = (int(part) for part in msg.subject.rpartition(".")[2].split("-"))
         answer: dict[str, Any] = {}
+        self._heard_at = time.monotonic()
         if (msg.headers or {}).get("Status") == "503":
             answer["error"] = {"code": 503, "description": "no stream takes this subject, or JetStream is away"}
         else:
@@ -223,7 +222,6 @@ class Publisher:
             if item is not None:
                 self._finished(item)
                 self._backoff.reset()
-                self._progress(0)
             self._work.set()
         elif round_ == self._box.round:
             self._on_refusal(number, answer["error"])
@@ -243,7 +241,7 @@ class Publisher:
                 f"stream {self._stream} at {self._config.shown} did not take {item.outgoing.subject}: "
                 f"{error.get('description')} (code {error.get('code')}, err_code {code})"
             )
-            self._failed_at = time.monotonic()
+            self._failed = True
             self._box.failed()
         self._work.set()
 
@@ -271,13 +269,22 @@ class Publisher:
             reason=reason,
         )
 
-    def _progress(self, count: int) -> None:
+    def _progress(self, count: int = 0) -> None:
         """Tell the worker's thread that count more are done with."""
         with self.changed:
             self.finished += count
             self.sequence = self._box.safe_sequence
             self.progress_at = time.monotonic()
             self.changed.notify_all()
+
+
+def _headers(outgoing: Outgoing, expect: int | None) -> dict[str, str]:
+    headers = {"Nats-Msg-Id": outgoing.msg_id, "Nats-Expected-Stream": outgoing.stream}
+    if outgoing.tracking_id is not None:
+        headers["Watchkeeper-Tracking-Id"] = outgoing.tracking_id
+    if expect is not None:
+        headers["Nats-Expected-Last-Sequence"] = str(expect)
+    return headers
 
 
 def _header_size(headers: dict[str, str]) -> int:

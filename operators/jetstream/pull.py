@@ -10,7 +10,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as ClientError
 
 from operators.jetstream.ack import PREFIX, Delivery, parse_ack
-from operators.jetstream.connection import JetStreamRefusedError, Link, NatsAwayError
+from operators.jetstream.connection import JetStreamRefusedError, Link, NatsAwayError, wait_event
 
 EXPIRES_S = 30
 HEARTBEAT_S = 5
@@ -82,7 +82,7 @@ class Pull:
                 if self._outstanding <= self._low:
                     await self._ask()
                 self._changed.clear()
-                await _wait_event(self._changed, 0.5)
+                await wait_event(self._changed, 0.5)
         finally:
             await self._end()
 
@@ -173,8 +173,8 @@ class Pull:
             self._break(f"message {self._delivered} of the consumer did not arrive")
             return
         if delivery.sequence > self.received:
-            self.received = delivery.sequence
             self._taker.take(delivery, msg)
+            self.received = delivery.sequence
         if delivery.pending == 0:
             self.at_end = True
             self._changed.set()
@@ -197,10 +197,3 @@ class Pull:
     def _break(self, why: str) -> None:
         self._broken = why
         self._changed.set()
-
-
-async def _wait_event(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

@@ -1,6 +1,7 @@
 """Reads back which messages a stream holds: their ids, without their data."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 from nats.aio.msg import Msg
@@ -16,35 +17,47 @@ log = structlog.get_logger()
 
 
 class _Ids:
-    def __init__(self) -> None:
+    def __init__(self, last: int) -> None:
         self.found: list[tuple[str, int]] = []
         self.seen = 0
+        self.last = last
+        self.pull: Pull | None = None
 
     def take(self, delivery: Delivery, msg: Msg) -> None:
         self.seen = delivery.sequence
         msg_id = (msg.headers or {}).get("Nats-Msg-Id")
         if msg_id is not None:
             self.found.append((msg_id, delivery.sequence))
+        if delivery.sequence >= self.last and self.pull is not None:
+            self.pull.wake()
 
     def held(self) -> tuple[int, int]:
         return 0, 0
 
 
-async def read_ids(link: Link, stream: str, after: int, last: int) -> list[tuple[str, int]]:
+async def read_ids(
+    link: Link, stream: str, after: int, last: int, on_progress: Callable[[], None]
+) -> list[tuple[str, int]]:
     """The Nats-Msg-Ids after one sequence up to at least `last`, each with its sequence, in order.
+
+    on_progress is called now and then while more is being read.
 
     Raises:
         NatsAwayError: when it cannot be finished; start again.
     """
     if after >= last:
         return []
-    ids = _Ids()
-    pull = Pull(link, stream, after, ids, window=WINDOW, headers_only=True)
+    ids = _Ids(last)
+    ids.pull = pull = Pull(link, stream, after, ids, window=WINDOW, headers_only=True)
     loop = asyncio.get_running_loop()
     started = reported = loop.time()
+    seen = 0
 
     def done() -> bool:
-        nonlocal reported
+        nonlocal reported, seen
+        if ids.seen > seen:
+            seen = ids.seen
+            on_progress()
         if loop.time() - reported > PROGRESS_S:
             reported = loop.time()
             log.info("reading back what was published", stream=stream, at=ids.seen, last=last, ids=len(ids.found))

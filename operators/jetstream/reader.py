@@ -145,8 +145,8 @@ class Reader:
         where = f"stream {self._stream} at {self._config.shown}"
         if self.created is not None and self.created != state.created:
             raise NatsError(
-                f"{where} was recreated (created {state.created}, known {self.created}); this recovery store belongs to "
-                "the old one: move the flow's recovery folder away to read the new stream from its start"
+                f"{where} was recreated (created {state.created}, known {self.created}); this recovery store belongs "
+                "to the old one: move the flow's recovery folder away to read the new stream from its start"
             )
         self.created = state.created
         if self._received is None:

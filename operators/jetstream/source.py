@@ -97,8 +97,8 @@ def _fresh(stream: str, start: int | None) -> dict[str, Any]:
 def _check_state(state: dict[str, Any], stream: str) -> None:
     if state.get("v") != 1 or state.get("stream") != stream:
         raise NatsError(
-            f"recovery state of stream {stream} is {state!r}, expected version 1 of that stream: it was written by another "
-            "version; move the flow's recovery folder away to start afresh"
+            f"recovery state of stream {stream} is {state!r}, expected version 1 of that stream: it was written by "
+            "another version; move the flow's recovery folder away to start afresh"
         )
 
 

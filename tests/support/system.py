@@ -74,7 +74,7 @@ class Ship:
     @property
     def nats_url(self) -> str:
         """The address that it printed."""
-        return until(lambda: re.search(r"nats://\S+", self.said()), seconds=10, what="a NATS URL")[0]
+        return until(lambda: re.search(r"nats://[\w.]+:\d+", self.said()), seconds=10, what="a NATS URL")[0]
 
     def get(self, path: str, **params: Any) -> Any:
         """The JSON of a GET; None for a 404."""
