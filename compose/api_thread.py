@@ -46,7 +46,9 @@ class ApiThread:
             time.sleep(0.02)
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
-        """End after the requests in hand, by force after timeout_s; True when it ended."""
+        """End after the requests in hand, by force after timeout_s; True when it ended or never began."""
+        if self._thread.ident is None:
+            return True
         self._server.should_exit = True
         self._thread.join(timeout_s)
         if self.alive:

@@ -32,7 +32,7 @@ from compose.host_metrics import PERIOD_S, HostMetrics
 from compose.launch import FlowName, FlowThread, flow_factory, prepare_process, stop_on_signals
 from compose.locks import ComposeError, FileLock
 from compose.nats_server import NatsServer, port_is_free
-from compose.publisher import Produce, Publisher, connector
+from compose.publisher import Produce, Publisher
 from flows.archive import retention_days
 from operators.clickhouse import ClickHouseDsn, Reader
 from operators.clickhouse import connector as clickhouse_connector
@@ -80,6 +80,8 @@ def up(
                 system.publish(name, produce, period_s)
             say(system.where_to_look())
             system.watch()
+        if system.stop_errors:
+            raise system.stop_errors[0]
     except Exception as error:  # noqa: BLE001 - the edge of the process: every error is reported here
         if isinstance(error, NatsError) and wake.asked:
             return 0  # asked to end while it waited for NATS
@@ -130,6 +132,7 @@ class System:
     nats: NatsServer | None = None
     api: ApiThread | None = None
     flows: list[Flow] = field(default_factory=list)
+    stop_errors: list[Exception] = field(default_factory=list)
 
     def start(self, nats_port: int | None) -> None:
         """Start all parts but the publishers.
@@ -146,14 +149,18 @@ class System:
             NatsConfig.of(self.settings), self.settings.stream_table(), wait_s=NATS_WAIT_S, stop=self.wake.event
         )
         self._prepare_clickhouse(policy)
-        self._start_api(server)
+        api = ApiThread(server, self.wake.event.set)
+        self.stack.callback(api.stop)
         self._start_flow("archive", drain=True)
         self._start_flow("vessel", drain=False)
         self._wait_ready()
+        # Last, so that its /health/ready speaks for all; stopped after the flows.
+        api.start()
+        self.api = api
 
     def publish(self, name: str, produce: Produce, period_s: float) -> None:
         """Publish in the background until the end."""
-        publisher = Publisher(name, connector(NatsConfig.of(self.settings), name), produce, period_s)
+        publisher = Publisher(name, NatsConfig.of(self.settings), produce, period_s)
         publisher.start()
         self.stack.callback(publisher.stop)
 
@@ -228,11 +235,6 @@ class System:
                 dsn, self.settings.clickhouse_database, retention_days(policy, self.settings.ship_id)
             )().close()
 
-    def _start_api(self, server: ApiServer) -> None:
-        self.api = ApiThread(server, self.wake.event.set)
-        self.stack.callback(self.api.stop)
-        self.api.start()
-
     def _start_flow(self, name: FlowName, *, drain: bool) -> None:
         settings = self.settings
         stop = threading.Event()
@@ -241,10 +243,10 @@ class System:
         health = self._health(name, metrics, state)
         self.stack.callback(health.stop)
         health.start()
-        flow = flow_factory(name)(settings, metrics, stop)
+        factory = flow_factory(name)
         thread = FlowThread(
             name,
-            flow,
+            lambda: factory(settings, metrics, stop),
             settings.recovery_dir(name),
             timedelta(seconds=settings.epoch_s),
             stop,
@@ -252,10 +254,25 @@ class System:
             on_end=self.wake.event.set,
         )
         thread.start()
-        self.stack.callback(_stop_flow, thread)
+        self.stack.callback(self._stop_flow, thread)
         if drain:
             self.stack.callback(drain_flow, thread, state)
         self.flows.append(Flow(thread, state, health))
+
+    def _stop_flow(self, thread: FlowThread) -> None:
+        """Stop a flow; what goes wrong then is kept, for other parts are still to be stopped."""
+        was_alive = thread.alive
+        error: Exception | None = None
+        if not thread.stop(FLOW_STOP_S):
+            error = PartEndedError(
+                f"the {thread.name} flow did not stop within {FLOW_STOP_S:g} s; the next start resumes it"
+            )
+        elif was_alive and thread.error is not None:
+            error = _ended(thread.name, thread.error)
+            error.__cause__ = thread.error
+        if error is not None:
+            log.error("stop_failed", flow=thread.name, error=str(error))
+            self.stop_errors.append(error)
 
     def _health(self, name: FlowName, metrics: FlowMetrics, state: FlowState) -> HealthServer:
         """The flow's health server; on any free port when the default one is taken (a chosen one must be had)."""
@@ -313,14 +330,6 @@ def drain_flow(thread: FlowThread, state: FlowState, timeout_s: float = DRAIN_S)
         time.sleep(0.05)
     log.warning("not_drained", flow=state.flow, lag=state.lag(), then="the next start goes on from here")
     return False
-
-
-def _stop_flow(thread: FlowThread) -> None:
-    was_alive = thread.alive
-    if not thread.stop(FLOW_STOP_S):
-        raise PartEndedError(f"the {thread.name} flow did not stop within {FLOW_STOP_S:g} s; the next start resumes it")
-    if was_alive and thread.error is not None:
-        raise _ended(thread.name, thread.error) from thread.error
 
 
 def _ended(name: str, error: BaseException) -> Exception:

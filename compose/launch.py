@@ -86,14 +86,15 @@ def _listen(hear: socket.socket, _tell: socket.socket, stop: Callable[[], None])
 class FlowThread:
     """One flow in a thread of its own; several run beside each other in one process.
 
-    error is what it died of, None while it runs or after a clean end. on_end is called from the
-    thread when it ends, for whatever reason.
+    make wires the flow, in the thread (it may have to wait for NATS, until stop is set). error is
+    what it died of, None while it runs or after a clean end. on_end is called from the thread when
+    it ends, for whatever reason.
     """
 
     def __init__(
         self,
         name: str,
-        flow: Dataflow,
+        make: Callable[[], Dataflow],
         recovery_dir: Path,
         epoch: timedelta,
         stop: threading.Event,
@@ -104,7 +105,7 @@ class FlowThread:
         self.name = name
         self.error: BaseException | None = None
         self.state = state or FlowState(name)
-        self._flow = flow
+        self._make = make
         self._epoch = epoch
         self._stop = stop
         self._on_end = on_end
@@ -140,9 +141,11 @@ class FlowThread:
         return not self.alive
 
     def _run(self) -> None:
-        self.state.phase = "running"
         try:
-            run_main(self._flow, epoch_interval=self._epoch, recovery_config=self._recovery)
+            flow = make_flow(self._make, self._stop)
+            if flow is not None:
+                self.state.phase = "running"
+                run_main(flow, epoch_interval=self._epoch, recovery_config=self._recovery)
             self.state.phase = "stopped"
         except BaseException as error:  # noqa: BLE001 - a thread has nobody to raise to; its owner reads error
             self.error = error
@@ -150,6 +153,16 @@ class FlowThread:
         finally:
             self._lock.release()
             self._on_end()
+
+
+def make_flow(make: Callable[[], Dataflow], stop: threading.Event) -> Dataflow | None:
+    """The flow; None when it was asked to end while it waited for NATS, so that nothing has begun."""
+    try:
+        return make()
+    except NatsError:
+        if stop.is_set():
+            return None
+        raise
 
 
 def run_flow(name: FlowName, settings: Settings, factory: FlowFactory | None = None) -> int:
@@ -182,12 +195,9 @@ def _run_locked(name: FlowName, settings: Settings, factory: FlowFactory, stop: 
         server = HealthServer(settings.health_host, port, metrics.registry, state, setting)
         try:
             server.start()
-            try:
-                flow = factory(settings, metrics, stop)
-            except NatsError:
-                if stop.is_set():  # asked to end while it waited for NATS: nothing has begun
-                    return
-                raise
+            flow = make_flow(lambda: factory(settings, metrics, stop), stop)
+            if flow is None:
+                return
             state.phase = "running"
             log.info("flow_started", flow=name, ship_id=settings.ship_id, recovery=str(folder))
             epoch = timedelta(seconds=settings.epoch_s)

@@ -10,12 +10,17 @@ from schemas.event import Outgoing
 
 @dataclass(slots=True)
 class Item:
-    """One message on its way. expect: the sequence the stream must end with when it lands, None: any."""
+    """One message on its way.
+
+    expect: the sequence that the stream must end with when it lands, None: any. sequence: where it
+    landed.
+    """
 
     number: int
     outgoing: Outgoing
     expect: int | None = None
     tries: int = 0
+    sequence: int = 0
     done: bool = False
 
 
@@ -101,18 +106,14 @@ class Outbox:
         item = self._flying.pop(number, None) or self._find(number)
         if item is None or item.done:
             return None
-        item.done = True
+        self._land(item, sequence)
         self._conflicts = 0
-        self.sequence = max(self.sequence, sequence)
         self._trim()
         if duplicate and self.in_sync:
             # it took no new place, so the chain behind it is off by one
             self.failed()
-        elif self.in_sync:
-            # nothing of ours can lie between: it was chained, or alone in flight
-            self.scanned = max(self.scanned, sequence)
-            if item.expect is None:
-                self._next_expected = sequence
+        elif self.in_sync and item.expect is None:
+            self._next_expected = sequence
         return item
 
     def drop(self, number: int) -> None:
@@ -146,8 +147,7 @@ class Outbox:
         for msg_id, sequence in found:
             item = waiting.pop(msg_id, None)
             if item is not None:
-                item.done = True
-                self.sequence = max(self.sequence, sequence)
+                self._land(item, sequence)
                 landed.append(item)
             elif resuming:
                 self._resumed[msg_id] = sequence
@@ -171,7 +171,13 @@ class Outbox:
         """An item by number, of those tried; only after a failure is it not among the flying."""
         return next((item for item in self._items if item.number == number and item.tries), None)
 
+    def _land(self, item: Item, sequence: int) -> None:
+        item.done = True
+        item.sequence = sequence
+        self.sequence = max(self.sequence, sequence)
+
     def _trim(self) -> None:
         while self._items and self._items[0].done:
-            self._items.popleft()
+            # all before it are done, so nothing below its place is in doubt
+            self.scanned = max(self.scanned, self._items.popleft().sequence)
             self._sent = max(0, self._sent - 1)

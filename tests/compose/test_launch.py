@@ -228,8 +228,14 @@ def test_damaged_store_is_refused(tmp_path: Path) -> None:
 def thread(mode: str, data: Path, name: str, ended: threading.Event) -> FlowThread:
     stop = threading.Event()
     settings = Settings(data_dir=data)
-    flow = tiny(mode)(settings, FlowMetrics(name), stop)
-    return FlowThread(name, flow, settings.recovery_dir(name), timedelta(seconds=0.1), stop, on_end=ended.set)
+    return FlowThread(
+        name,
+        lambda: tiny(mode)(settings, FlowMetrics(name), stop),
+        settings.recovery_dir(name),
+        timedelta(seconds=0.1),
+        stop,
+        on_end=ended.set,
+    )
 
 
 def test_two_flow_threads_run_and_end(tmp_path: Path) -> None:

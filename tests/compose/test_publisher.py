@@ -1,5 +1,4 @@
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -11,7 +10,7 @@ import nats
 import pytest
 
 from compose.nats_server import NatsServer, free_port
-from compose.publisher import Publisher, connector
+from compose.publisher import Publisher
 from operators.jetstream import NatsConfig, ensure_streams
 from schemas.settings import default_streams
 
@@ -63,7 +62,7 @@ class Numbers:
 
 def test_each_item_is_one_message_under_its_first_id(server: NatsServer) -> None:
     numbers = Numbers()
-    publisher = Publisher("test", connector(NatsConfig(server.url), "test"), numbers, 0.05)
+    publisher = Publisher("test", NatsConfig(server.url), numbers, 0.05)
     publisher.start()
     wait_until(lambda: publisher.sent >= 3)
     assert publisher.stop()
@@ -72,7 +71,7 @@ def test_each_item_is_one_message_under_its_first_id(server: NatsServer) -> None
 
 
 def test_goes_on_after_a_restart_of_nats_and_doubles_nothing(server: NatsServer, tmp_path: Path) -> None:
-    publisher = Publisher("test", connector(NatsConfig(server.url), "test"), Numbers(), 0.05)
+    publisher = Publisher("test", NatsConfig(server.url), Numbers(), 0.05)
     publisher.start()
     wait_until(lambda: publisher.sent >= 3)
     server.stop()
@@ -89,22 +88,16 @@ def test_goes_on_after_a_restart_of_nats_and_doubles_nothing(server: NatsServer,
 
 
 def test_stop_does_not_wait_for_a_nats_that_is_not_there() -> None:
-    asked = threading.Event()
-    connect = connector(NatsConfig(f"nats://127.0.0.1:{free_port()}"), "test")
-
-    async def ask() -> Any:
-        asked.set()
-        return await connect()
-
-    publisher = Publisher("test", ask, Numbers(), 0.05)
+    numbers = Numbers()
+    publisher = Publisher("test", NatsConfig(f"nats://127.0.0.1:{free_port()}"), numbers, 0.05)
     publisher.start()
-    assert asked.wait(5)
+    wait_until(lambda: bool(numbers.ids))
     assert publisher.stop()
-    assert (publisher.sent, publisher.error) == (0, None)
+    assert (publisher.sent, publisher.failed, publisher.error) == (0, 1, None)
 
 
 def test_stop_before_start_of_the_loop_is_kept() -> None:
-    publisher = Publisher("test", connector(NatsConfig("nats://127.0.0.1:1"), "test"), Numbers(), 0.05)
+    publisher = Publisher("test", NatsConfig("nats://127.0.0.1:1"), Numbers(), 0.05)
     publisher._stopping.set()
     publisher.start()
     assert publisher.stop()
@@ -114,7 +107,7 @@ def test_producer_that_fails_is_reported(server: NatsServer) -> None:
     def fail(at: datetime) -> list[Any]:
         raise ZeroDivisionError("no reading")
 
-    publisher = Publisher("test", connector(NatsConfig(server.url), "test"), fail, 0.05)
+    publisher = Publisher("test", NatsConfig(server.url), fail, 0.05)
     publisher.start()
     wait_until(lambda: publisher.error is not None)
     assert isinstance(publisher.error, ZeroDivisionError)
