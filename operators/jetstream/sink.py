@@ -118,6 +118,12 @@ class JetStreamSinkPart(StatefulSinkPartition[Outgoing, dict[str, Any]]):
             NatsError: when NATS refuses us or stays away too long.
         """
         publisher = self._publisher
+        for value in values:
+            if value.stream != self._stream:
+                raise NatsError(
+                    f"message for stream {value.stream!r} arrived at stream {self._stream!r}: "
+                    "key each message with the name of its stream"
+                )
         if not self._waiting():
             # nothing was due, so the time without progress begins now
             publisher.progress_at = time.monotonic()

@@ -291,7 +291,9 @@ def test_nats_down_at_start_then_up(nats_server: Server, open_part: Open, metric
         assert part.snapshot() == {"v": 1, "stream": "S", "created": None, "sequence": None, "second": None}
         assert numbers(collect(open_part(part.snapshot()), 3) if nats_server.start() else []) == [1, 2, 3]
         assert numbers(collect(part, 3)) == [1, 2, 3]
-    assert all(nats_server.url in entry["event"] and "start nats-server" in entry["event"] for entry in warnings(logs)[:2])
+    assert all(
+        nats_server.url in entry["event"] and "start nats-server" in entry["event"] for entry in warnings(logs)[:2]
+    )
     assert not any("exc_info" in entry or "\n" in entry["event"] for entry in logs)
 
 
