@@ -24,11 +24,11 @@ log = structlog.get_logger()
 class FlowState:
     """Where a flow is in its life, and why it failed if it did.
 
-    With metrics it also says which streams it is connected to and how far behind it is.
+    From its metrics it also says which streams it is connected to and how far behind it is.
     """
 
     flow: str
-    metrics: FlowMetrics | None = None
+    metrics: FlowMetrics
     phase: Phase = "starting"
     error: str | None = None
 
@@ -38,15 +38,16 @@ class FlowState:
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether the flow runs and reads all its streams, and what to say."""
-        return self.phase == "running" and all(self.connected().values()), self._body()
+        connected = self.connected().values()
+        return self.phase == "running" and bool(connected) and all(connected), self._body()
 
     def connected(self) -> dict[str, bool]:
         """Whether each stream is being read just now."""
-        return {} if self.metrics is None else {k: v == 1 for k, v in by_stream(self.metrics.nats_connected).items()}
+        return {k: v == 1 for k, v in by_stream(self.metrics.nats_connected).items()}
 
     def lag(self) -> dict[str, int]:
         """How many messages of each stream have not entered the flow yet."""
-        return {} if self.metrics is None else {k: int(v) for k, v in by_stream(self.metrics.lag).items()}
+        return {k: int(v) for k, v in by_stream(self.metrics.lag).items()}
 
     def _body(self) -> dict[str, Any]:
         connected, lag = self.connected(), self.lag()

@@ -99,12 +99,12 @@ class FlowThread:
         epoch: timedelta,
         stop: threading.Event,
         *,
-        state: FlowState | None = None,
+        state: FlowState,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.error: BaseException | None = None
-        self.state = state or FlowState(name)
+        self.state = state
         self._make = make
         self._epoch = epoch
         self._stop = stop

@@ -55,7 +55,9 @@ class PolicySet:
     def _build(self, ship: str | None) -> tuple[Policy, dict[Key, str]]:
         data, origins = self._base, dict(self._origins)
         profile = self._master.profile
-        layers = [(("profiles", profile), self._master.profiles.get(profile, {}), f"profile {profile}")]
+        layers: list[tuple[Key, dict[str, Any], str]] = [
+            (("profiles", profile), self._master.profiles.get(profile, {}), f"profile {profile}")
+        ]
         if ship is not None:
             layers.append((("ships", ship), self._master.ships[ship], f"ship {ship}"))
         places = dict(self._places)
@@ -158,7 +160,7 @@ def _leaves(data: Mapping[str, Any], at: Key = ()) -> list[Key]:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """base with changes: mappings key by key, everything else replaced; null takes a key out.
+    """The base with changes: mappings key by key, everything else replaced; null takes a key out.
 
     >>> merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 9, "c": None}, "d": [2]})
     {'a': {'b': 9}, 'd': [2]}

@@ -12,13 +12,14 @@ from schemas.event import Outgoing
 class Item:
     """One message on its way.
 
-    expect: the sequence that the stream must end with when it lands, None: any. sequence: where it
-    landed.
+    expect: the sequence that the stream must end with when it lands, and follows: the Nats-Msg-Id that
+    must be there; None: any. sequence: where it landed.
     """
 
     number: int
     outgoing: Outgoing
     expect: int | None = None
+    follows: str | None = None
     tries: int = 0
     sequence: int = 0
     done: bool = False
@@ -27,8 +28,9 @@ class Item:
 class Outbox:
     """Keeps messages in order until the stream has them, each once.
 
-    Many are in flight, chained: each names the last sequence that must precede it, so that when one
-    fails all later ones are refused by the server too, and none overtakes it. After any doubt
+    Many are in flight, chained: each names the last sequence and the last id that must precede it, so
+    that when one fails all later ones are refused by the server too, and none overtakes it. (The
+    sequence alone does not do: another writer's messages may bring the stream to it.) After any doubt
     (failed) the stream is read back (synced) before anything is sent again, so a message whose
     acknowledgement was lost is found rather than repeated, however long ago it was stored.
 
@@ -49,6 +51,7 @@ class Outbox:
         self._sent = 0
         self._numbers = 0
         self._next_expected = 0
+        self._previous_id: str | None = None
         self._resumed: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -96,7 +99,9 @@ class Outbox:
             if not item.done:
                 item.tries += 1
                 item.expect = None if self.contended else self._next_expected
+                item.follows = None if self.contended else self._previous_id
                 self._next_expected += 1
+                self._previous_id = item.outgoing.msg_id
                 self._flying[item.number] = item
         self._sent += len(items)
         return [item for item in items if not item.done]
@@ -114,6 +119,7 @@ class Outbox:
             self.failed()
         elif self.in_sync and item.expect is None:
             self._next_expected = sequence
+            self._previous_id = None
         return item
 
     def drop(self, number: int) -> None:
@@ -154,6 +160,7 @@ class Outbox:
             last = max(last, sequence)
         self.scanned = max(self.scanned, last)
         self._next_expected = last
+        self._previous_id = None
         self.in_sync = True
         self._trim()
         return landed

@@ -33,7 +33,7 @@ IN_FLIGHT = 512
 ACK_TIMEOUT_S = 5.0
 LEFTOVERS_S = 86_400.0
 
-_WRONG_LAST_SEQUENCE = (10071, 10164)
+_CHAIN_BROKEN = (10070, 10071, 10164)
 _TOO_LARGE = 10054
 _LARGEST = 2**63
 _SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
@@ -179,7 +179,7 @@ class Publisher:
         skipped = refused = 0
         while self.incoming:
             outgoing = self.incoming.popleft()
-            size = len(outgoing.data) + _header_size(_headers(outgoing, _LARGEST))
+            size = len(outgoing.data) + _header_size(_headers(outgoing, _LARGEST, "x" * 128))
             if _SUBJECT.fullmatch(outgoing.subject) is None:
                 self._refuse(outgoing, f"subject {outgoing.subject!r} is no NATS subject")
                 refused += 1
@@ -206,7 +206,7 @@ class Publisher:
                 self._retries.inc()
             reply = f"{self._inbox}.{round_}-{item.number}"
             outgoing = item.outgoing
-            headers = _headers(outgoing, item.expect)
+            headers = _headers(outgoing, item.expect, item.follows)
             await link.client.publish(outgoing.subject, outgoing.data, reply=reply, headers=headers)
 
     async def _on_reply(self, msg: Msg) -> None:
@@ -234,7 +234,7 @@ class Publisher:
         if code == _TOO_LARGE:
             self._leave_out(item, f"{len(item.outgoing.data)} bytes, the stream takes less (max_msg_size)")
             self._box.failed()
-        elif code in _WRONG_LAST_SEQUENCE:
+        elif code in _CHAIN_BROKEN:
             self._box.failed(conflict=True)
         else:
             self.problem = (
@@ -278,12 +278,14 @@ class Publisher:
             self.changed.notify_all()
 
 
-def _headers(outgoing: Outgoing, expect: int | None) -> dict[str, str]:
+def _headers(outgoing: Outgoing, expect: int | None, follows: str | None) -> dict[str, str]:
     headers = {"Nats-Msg-Id": outgoing.msg_id, "Nats-Expected-Stream": outgoing.stream}
     if outgoing.tracking_id is not None:
         headers["Watchkeeper-Tracking-Id"] = outgoing.tracking_id
     if expect is not None:
         headers["Nats-Expected-Last-Sequence"] = str(expect)
+    if follows is not None:
+        headers["Nats-Expected-Last-Msg-Id"] = follows
     return headers
 
 

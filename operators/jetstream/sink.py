@@ -196,5 +196,5 @@ class JetStreamSinkPart(StatefulSinkPartition[Outgoing, dict[str, Any]]):
         background().soon(self._publisher.finish)
         raise NatsError(
             f"stream {self._stream} at {self._config.shown}: {self._waiting()} messages not acknowledged {why} "
-            f"(last problem: {self._publisher.problem or 'none'}); make NATS available and start again, nothing is lost"
+            f"(last problem: {self._publisher.problem or 'none'}); correct that and start again, nothing is lost"
         )

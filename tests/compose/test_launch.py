@@ -228,12 +228,14 @@ def test_damaged_store_is_refused(tmp_path: Path) -> None:
 def thread(mode: str, data: Path, name: str, ended: threading.Event) -> FlowThread:
     stop = threading.Event()
     settings = Settings(data_dir=data)
+    metrics = FlowMetrics(name)
     return FlowThread(
         name,
-        lambda: tiny(mode)(settings, FlowMetrics(name), stop),
+        lambda: tiny(mode)(settings, metrics, stop),
         settings.recovery_dir(name),
         timedelta(seconds=0.1),
         stop,
+        state=FlowState(name, metrics),
         on_end=ended.set,
     )
 

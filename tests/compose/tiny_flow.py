@@ -24,6 +24,7 @@ from schemas.settings import Settings
 class Part(StatefulSourcePartition[int, int]):
     def __init__(self, resume: int | None, mode: str, metrics: FlowMetrics, stop: threading.Event) -> None:
         self.n = resume or 0
+        metrics.nats_connected.labels(stream="only").set(1)
         self.counted = metrics.messages_in.labels(stream="only")
         self.mode = mode
         self.stop = stop

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.system import Ship, until
+from tests.support.nats import until
+from tests.support.system import Ship
 
 pytestmark = pytest.mark.e2e
 

@@ -3,7 +3,6 @@
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import httpx
 import pytest
 
 from tests.e2e.test_fast_path import of_device
-from tests.support.system import WATCHKEEPER, Ship, free_port, running, until
+from tests.support.nats import free_port, until
+from tests.support.system import WATCHKEEPER, Ship, running
 
 pytestmark = pytest.mark.e2e
 
@@ -147,5 +147,4 @@ def test_every_command_works(command: str, tmp_path: Path, ship: Ship) -> None:
 
 
 def test_no_command_is_left_out() -> None:
-    assert TABLE == list(COMMANDS)
-    assert sys.version_info[:2] in ((3, 11), (3, 12))
+    assert set(COMMANDS) == set(TABLE)

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.e2e.test_fast_path import attack, of_device
-from tests.support.system import Ship, until
+from tests.support.nats import until
+from tests.support.system import Ship
 
 pytestmark = pytest.mark.e2e
 

@@ -52,7 +52,8 @@ def published(body: Any, subject: str = "logs.ingested.security.sshd") -> str:
 
 
 def test_nothing_that_is_published_holds_personal_data() -> None:
-    found = published({"device_id": "gw", "level": "error", "msg": "Failed password for eva@example.org from 203.0.113.1"})
+    msg = "Failed password for eva@example.org from 203.0.113.1"
+    found = published({"device_id": "gw", "level": "error", "msg": msg})
     assert "log_pattern" in found
     assert "eva@" not in found
     broken = published('{"msg": "mail from eva@example.org')

@@ -5,39 +5,21 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import nats
 
-T = TypeVar("T")
+from tests.support.nats import free_port, until
+
 START_S = 40.0
 WATCHKEEPER = Path(sys.executable).with_name("watchkeeper")
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
-def until(ask: Callable[[], T | None], *, seconds: float, what: str) -> T:
-    """Ask until the answer is not None (or false), at most so many seconds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = ask()
-        if answer:
-            return answer
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {what}")
 
 
 class Ship:

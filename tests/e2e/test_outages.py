@@ -1,0 +1,217 @@
+"""ClickHouse away, NATS killed under load: incidents flow, the archive catches up, nothing is lost or doubled."""
+
+import asyncio
+import json
+import os
+import subprocess
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.errors import Error as NatsClientError
+
+from operators.clickhouse import ClickHouseError, Reader
+from tests.e2e.test_fast_path import attack
+from tests.support.nats import Server, free_port, until
+from tests.support.system import WATCHKEEPER
+
+pytestmark = pytest.mark.e2e
+
+
+class Vessel:
+    """nats-server, both flows and ClickHouse, each a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.nats = Server(folder / "nats").start()
+        self.clickhouse_port = free_port()
+        self.ports = {"vessel": free_port(), "archive": free_port()}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, *words: str) -> None:
+        """Start one process."""
+        environment = {
+            **os.environ,
+            "NATS_URL": self.nats.url,
+            "CLICKHOUSE_DSN": f"http://127.0.0.1:{self.clickhouse_port}/watchkeeper",
+            "WATCHKEEPER_DATA_DIR": str(self.folder),
+            **{f"WATCHKEEPER_{flow.upper()}_PORT": str(port) for flow, port in self.ports.items()},
+        }
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen([str(WATCHKEEPER), *words], env=environment, stderr=log)
+
+    def start_flow(self, name: str) -> None:
+        """Start a flow and wait until it reads."""
+        self.start(name, "run", name)
+        until(lambda: self._is_ready(name), seconds=30, what=f"{name} ready:\n{self.log(name)}")
+
+    def start_clickhouse(self) -> None:
+        """Start ClickHouse."""
+        path = str(self.folder / "clickhouse")
+        self.start("clickhouse", "clickhouse", "--path", path, "--port", str(self.clickhouse_port))
+
+    def log(self, name: str) -> str:
+        """What a process said."""
+        return (self.folder / f"{name}.log").read_text()
+
+    def _is_ready(self, name: str) -> bool:
+        assert self.processes[name].poll() is None, self.log(name)
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.ports[name]}/health/live", timeout=1).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """Rows, or nothing while ClickHouse is away."""
+        dsn = f"http://127.0.0.1:{self.clickhouse_port}/watchkeeper"
+        try:
+            reader = Reader(dsn, "watchkeeper")
+            return reader.query(sql, {})
+        except ClickHouseError:
+            return []
+
+    def ids_of(self, device: str) -> list[str]:
+        """The tracking ids of a device's lines, each as often as readers see it."""
+        return [
+            row["id"] for row in self.query(f"SELECT tracking_id AS id FROM logs FINAL WHERE device_id = '{device}'")
+        ]
+
+    def close(self) -> None:
+        """End everything."""
+        for process in self.processes.values():
+            process.kill()
+            process.wait(10)
+        self.nats.kill()
+
+
+@contextmanager
+def vessel_in(folder: Path) -> Iterator[Vessel]:
+    vessel = Vessel(folder)
+    try:
+        yield vessel
+    finally:
+        vessel.close()
+
+
+@pytest.fixture(scope="module")
+def vessel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vessel]:
+    with vessel_in(tmp_path_factory.mktemp("outages")) as found:
+        found.start_flow("vessel")
+        found.start_flow("archive")
+        yield found
+
+
+def publish(server: Server, messages: list[tuple[str, Any]]) -> None:
+    async def work(client: Client) -> None:
+        for subject, body in messages:
+            await client.jetstream().publish(subject, json.dumps(body).encode())
+
+    server.run(work)
+
+
+def last_incident(server: Server, device: str) -> bytes | None:
+    async def work(client: Client) -> bytes | None:
+        try:
+            message = await client.jetstream().get_last_msg("INCIDENTS", "incidents.created")
+        except NatsClientError:
+            return None
+        return message.data if message.data and device.encode() in message.data else None
+
+    return server.run(work)
+
+
+def test_clickhouse_down_at_the_start_and_later(vessel: Vessel) -> None:
+    first = attack("gw-dark", 20)
+    publish(vessel.nats, first)
+    until(lambda: last_incident(vessel.nats, "gw-dark"), seconds=15, what="an incident without ClickHouse")
+    vessel.start_clickhouse()
+    expected = sorted(body["tracking_id"] for _, body in first)
+    until(lambda: sorted(vessel.ids_of("gw-dark")) == expected, seconds=30, what=f"all lines:\n{vessel.log('archive')}")
+
+    vessel.processes["clickhouse"].kill()
+    vessel.processes["clickhouse"].wait(10)
+    second = attack("gw-dark-again", 20)
+    publish(vessel.nats, second)
+    until(lambda: last_incident(vessel.nats, "gw-dark-again"), seconds=15, what="an incident without ClickHouse")
+    vessel.start_clickhouse()
+    expected = sorted(body["tracking_id"] for _, body in second)
+    until(lambda: sorted(vessel.ids_of("gw-dark-again")) == expected, seconds=40, what="all later lines")
+    incidents = vessel.query("SELECT incident_id, count() AS n FROM incidents FINAL GROUP BY incident_id, revision")
+    assert incidents
+    assert {row["n"] for row in incidents} == {1}
+
+
+class Producer(threading.Thread):
+    """Publishes lines one after the other, each until it is acknowledged, and keeps a ledger."""
+
+    def __init__(self, url: str, device: str) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.device = device
+        self.ended = threading.Event()
+        self.acknowledged: list[str] = []
+
+    def has(self, count: int) -> bool:
+        """So many are acknowledged."""
+        return len(self.acknowledged) >= count
+
+    def run(self) -> None:
+        asyncio.run(self._publish())
+
+    async def _publish(self) -> None:
+        client = await nats.connect(self.url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+        while not self.ended.is_set():
+            tracking_id = str(uuid.uuid4())
+            body = {"tracking_id": tracking_id, "device_id": self.device, "level": "info", "msg": "still here"}
+            while True:
+                try:
+                    headers = {"Nats-Msg-Id": tracking_id}
+                    data = json.dumps(body).encode()
+                    await client.jetstream().publish("logs.ingested.app.load", data, timeout=1, headers=headers)
+                    self.acknowledged.append(tracking_id)
+                    break
+                except (NatsClientError, OSError):
+                    await asyncio.sleep(0.05)
+        await client.close()
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_nats_restarted_under_load_loses_and_doubles_nothing(vessel: Vessel, end: str) -> None:
+    producer = Producer(vessel.nats.url, f"load-{end}")
+    producer.start()
+    until(lambda: producer.has(300), seconds=20, what="load before")
+    for round_ in (1, 2):
+        getattr(vessel.nats, end)()
+        vessel.nats.start()
+        until(partial(producer.has, 300 + 300 * round_), seconds=30, what="load after a restart")
+    producer.ended.set()
+    producer.join(10)
+    after = attack(f"gw-{end}")
+    publish(vessel.nats, after)
+    until(lambda: last_incident(vessel.nats, f"gw-{end}"), seconds=20, what="an incident after the restarts")
+    expected = sorted(producer.acknowledged)
+    until(lambda: sorted(vessel.ids_of(f"load-{end}")) == expected, seconds=40, what="every acknowledged line, once")
+    for name in ("vessel", "archive"):
+        assert vessel.processes[name].poll() is None, vessel.log(name)
+
+
+def test_nats_down_at_the_start_is_said_in_one_line_and_waited_for(tmp_path: Path) -> None:
+    with vessel_in(tmp_path) as vessel:
+        vessel.nats.stop()
+        vessel.start("vessel", "run", "vessel")
+        until(lambda: vessel.log("vessel").count("cannot be reached") >= 2, seconds=20, what="two attempts said")
+        said = vessel.log("vessel")
+        assert "Traceback" not in said
+        assert vessel.nats.url in said
+        vessel.nats.start()
+        until(lambda: "flow_started" in vessel.log("vessel"), seconds=20, what="the flow after NATS is back")
+        vessel.processes["vessel"].terminate()
+        assert vessel.processes["vessel"].wait(20) == 0
