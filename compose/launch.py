@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from schemas.settings import Settings
 FlowName = Literal["vessel", "archive"]
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+SAME_WISH_S: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -54,8 +56,9 @@ def prepare_process() -> None:
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call stop on the first SIGTERM or SIGINT; end the process with 1 on the second.
+    """Call stop on the first SIGTERM or SIGINT; end the process with 1 on the next after a second.
 
+    The same wish often arrives twice at once: from make or timeout, and from their process group.
     stop is called from a thread of its own: a handler runs in the midst of whatever the main thread
     does, where taking a lock (of a log, of an event) could wait for itself for ever.
     """
@@ -72,13 +75,15 @@ def _heard(_number: int, _frame: FrameType | None) -> None:
 
 
 def _listen(hear: socket.socket, _tell: socket.socket, stop: Callable[[], None]) -> None:
-    asked = False
+    asked_at: float | None = None
     while data := hear.recv(1):
         if data[0] not in STOP_SIGNALS:
             continue
-        if asked:
-            os._exit(1)
-        asked = True
+        if asked_at is not None:
+            if time.monotonic() - asked_at > SAME_WISH_S:
+                os._exit(1)
+            continue
+        asked_at = time.monotonic()
         log.info("stopping", signal=signal.Signals(data[0]).name, again="ends at once")
         stop()
 

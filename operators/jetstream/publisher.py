@@ -72,6 +72,7 @@ class Publisher:
         self._heard_at = time.monotonic()
         self._backoff = Backoff(first_s=0.1)
         self._failed = False
+        self._longest_id = ""
         self._link: Link | None = None
         self._inbox = ""
         self._claimed_at = time.monotonic()
@@ -179,7 +180,10 @@ class Publisher:
         skipped = refused = 0
         while self.incoming:
             outgoing = self.incoming.popleft()
-            size = len(outgoing.data) + _header_size(_headers(outgoing, _LARGEST, "x" * 128))
+            if len(outgoing.msg_id) > len(self._longest_id):
+                self._longest_id = outgoing.msg_id
+            # whatever the chain will have it name
+            size = len(outgoing.data) + _header_size(_headers(outgoing, _LARGEST, self._longest_id))
             if _SUBJECT.fullmatch(outgoing.subject) is None:
                 self._refuse(outgoing, f"subject {outgoing.subject!r} is no NATS subject")
                 refused += 1

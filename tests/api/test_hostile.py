@@ -18,7 +18,7 @@ from tests.api.client import ApiClient
 from tests.api.conftest import Archive
 from tests.api.story import held, incident, row_of
 from tests.support.make import line
-from tests.support.system import free_port
+from tests.support.nats import free_port
 
 CORPUS = [
     "' OR 1=1 --",
