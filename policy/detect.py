@@ -34,7 +34,7 @@ class ThresholdRule(Segment):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.above is None and self.below is None:
-            raise ValueError("a threshold needs a bound: above, below or both")
+            raise ValueError("expected a bound: above, below or both")
         if self.above is not None and self.below is not None and self.below >= self.above:
             raise ValueError(f"below ({self.below:g}) must lie under above ({self.above:g})")
         if self.clear is not None:

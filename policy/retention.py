@@ -15,5 +15,5 @@ class RetentionPolicy(Segment):
     suppressions_days: int = Field(30, ge=1, le=3650, description="records of what was held back")
     insights_days: int = Field(30, ge=1, le=3650, description="explanations")
     llm_cache_minutes: int = Field(45, ge=1, le=525_600, description="cached answers of the LLM")
-    audit_days: int = Field(365, ge=1, le=36_500, description="who did what")
+    audit_days: int = Field(365, ge=1, le=10_000, description="who did what")
     dead_letters_days: int = Field(14, ge=1, le=3650, description="what could not be read")
