@@ -35,11 +35,20 @@ def read_yaml(file: Path) -> Document:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(file, 0, "", f"cannot be read: {error}") from error
+    except RecursionError as error:
+        raise PolicyError(file, 0, "", "nested too deep") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 0
         raise PolicyError(file, line, "", f"broken YAML: {getattr(error, 'problem', None) or error}") from error
     places: dict[Key, Place] = {}
+    try:
+        return _document(file, node, places)
+    except RecursionError:
+        raise PolicyError(file, 0, "", "nested too deep, or an alias that holds itself") from None
+
+
+def _document(file: Path, node: yaml.Node | None, places: dict[Key, Place]) -> Document:
     if node is None:
         return Document({}, places)
     if not isinstance(node, yaml.MappingNode):

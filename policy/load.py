@@ -16,6 +16,7 @@ from policy.model import SEGMENTS, Master, Policy
 
 SHIPPED = Path(__file__).parent
 MASTER = "policy.yaml"
+_RULES = (("detect", "thresholds"), ("detect", "patterns"), ("correlate", "incident_types"))
 _KNOWN_FILES = {MASTER, *(f"{segment}.yaml" for segment in SEGMENTS)}
 
 
@@ -62,6 +63,7 @@ class PolicySet:
             layers.append((("ships", ship), self._master.ships[ship], f"ship {ship}"))
         places = dict(self._places)
         for prefix, changes, origin in layers:
+            _check_removals(data, changes, places, prefix)
             data = merge(data, changes)
             for key in _leaves(changes):
                 origins[key] = origin
@@ -100,6 +102,9 @@ def _load(directory: Path) -> PolicySet:
     for segment in SEGMENTS:
         for folder in folders:
             document = _read(folder, f"{segment}.yaml")
+            for key, place in document.places.items():
+                places[(segment, *key)] = place
+            _check_removals(base, {segment: document.data}, places)
             base[segment] = merge(base.get(segment, {}), document.data)
             _note((segment,), document, origins, places)
     master_data: dict[str, Any] = {}
@@ -122,6 +127,22 @@ def _check_every_profile(
     """A profile that is not in force must be right as well, or switching to it would be a surprise."""
     for profile in master.profiles:
         PolicySet(master.model_copy(update={"profile": profile, "ships": {}}), base, origins, places)
+
+
+def _check_removals(
+    base: Mapping[str, Any], changes: Mapping[str, Any], places: Mapping[Key, Place], prefix: Key = ()
+) -> None:
+    """Null takes an entry out of a mapping of rules; one that is not there is a misspelling."""
+    for segment, name in _RULES:
+        known = base.get(segment, {}).get(name, {})
+        changed = (changes.get(segment) or {}).get(name) if isinstance(changes.get(segment), Mapping) else None
+        for entry, value in changed.items() if isinstance(changed, Mapping) else ():
+            if value is None and entry not in known:
+                key = (segment, name, entry)
+                place = places.get((*prefix, *key), Place(Path(MASTER), 0))
+                near = get_close_matches(entry, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                raise PolicyError(place.file, place.line, ".".join((*prefix, *key)), f"nothing to take out, {hint}")
 
 
 def _no_strangers(directory: Path) -> None:

@@ -1,12 +1,12 @@
 """The whole policy of one ship, and the master file."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from policy.base import Segment
 from policy.correlate import CorrelatePolicy
-from policy.detect import DetectPolicy
+from policy.detect import DetectPolicy, PatternRule, ThresholdRule
 from policy.ingest import IngestPolicy
 from policy.llm import LlmPolicy
 from policy.notify import NotifyPolicy
@@ -43,6 +43,15 @@ class Policy(Segment):
     retention: RetentionPolicy = Field(description="how long things are kept")
     privacy: PrivacyPolicy = Field(description="personal data")
     slo: SloPolicy = Field(description="what is promised")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        known = self.correlate.incident_types
+        rules: dict[str, ThresholdRule | PatternRule] = {**self.detect.thresholds, **self.detect.patterns}
+        for name, rule in rules.items():
+            if rule.incident_type is not None and rule.incident_type not in known:
+                raise ValueError(f"{name}: no incident type {rule.incident_type!r}; there are {', '.join(known)}")
+        return self
 
 
 SEGMENTS = tuple(name for name in Policy.model_fields if name not in ("profile", "features"))

@@ -26,8 +26,10 @@ def classify(anomaly: AnomalyEnriched, policy: Policy) -> Situation:
 
     A key that the anomaly lacks equals nothing: its series stands in, so it joins no other series.
     """
-    incident_type = anomaly.incident_type or _by_rule(anomaly, policy)
-    rules = policy.correlate.incident_types[incident_type]
+    types = policy.correlate.incident_types
+    named = anomaly.incident_type
+    incident_type = named if named is not None and named in types else _by_rule(anomaly, policy)
+    rules = types[incident_type]
     keys = {name: _value(anomaly, name) for name in rules.keys}
     return Situation(incident_type, rules, keys)
 

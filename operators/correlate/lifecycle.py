@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from operators.correlate.classify import Situation
 from operators.correlate.decision import Decision
 from operators.correlate.incident_state import IncidentState
-from policy.correlate import CorrelatePolicy
+from policy.correlate import CorrelatePolicy, IncidentTypePolicy
 from schemas.anomaly import AnomalyEnriched
 from schemas.identity import content_uuid
 from schemas.incident import Incident, IncidentEvent, Scope
@@ -109,9 +109,7 @@ class Lifecycle:
 
     def is_too_old(self, state: IncidentState, now: datetime) -> bool:
         """Past its maximum age: it takes nothing more, what comes now is another incident."""
-        return now >= state.incident.opened_at + timedelta(
-            seconds=self._policy.incident_types[state.incident.incident_type].max_age_s
-        )
+        return now >= state.incident.opened_at + timedelta(seconds=self._type(state).max_age_s)
 
     def hand_over(self, old: IncidentState, new: IncidentState, now: datetime) -> Iterator[Decision]:
         """Close an incident by age; the new one goes on with what still fires."""
@@ -175,7 +173,12 @@ class Lifecycle:
         state.log(at, event, "watchkeeper", reason, self._policy.max_timeline)
 
     def _hold(self, state: IncidentState) -> timedelta:
-        return timedelta(seconds=self._policy.incident_types[state.incident.incident_type].hold_s)
+        return timedelta(seconds=self._type(state).hold_s)
+
+    def _type(self, state: IncidentState) -> IncidentTypePolicy:
+        """The incident's type; the default one where policy has dropped it since the incident opened."""
+        types = self._policy.incident_types
+        return types.get(state.incident.incident_type) or types[self._policy.default_incident_type]
 
 
 def _source(anomaly: AnomalyEnriched) -> str:

@@ -218,3 +218,21 @@ def test_resuming_equals_never_stopping(cut: int) -> None:
     second.take(*STORY[cut:]).until(20_000)
     assert before + second.said == whole.said
     assert second.ship.snapshot() == whole.ship.snapshot()
+
+
+def test_a_type_that_policy_no_longer_has_still_resolves() -> None:
+    timeline = Timeline().take(enriched(0))
+    saved = timeline.ship.snapshot()
+    saved["incidents"] = {
+        key: {**state, "incident": {**state["incident"], "incident_type": "dropped"}}
+        for key, state in saved["incidents"].items()
+    }
+    after = Timeline()
+    after.ship.restore(saved)
+    after.take(cleared(20)).until(5000)
+    assert after.incidents[-1].event == "resolved"
+
+
+def test_an_anomaly_of_an_unknown_type_is_correlated_by_the_rules() -> None:
+    timeline = Timeline().take(enriched(0, incident_type="nonsense"))
+    assert timeline.incidents[0].incident_type == "resource_pressure"
