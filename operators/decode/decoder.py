@@ -1,32 +1,20 @@
-"""decode: one NATS message in, its events out, or a dead letter with the reason.
-
-At the edge be liberal: a message is one JSON object, a JSON array, or one object a line. Unknown
-keys of a log go to meta; domain and service missing in the body are taken from the subject.
-"""
+"""From payload to events: the Decoder reads one stored message, whatever it holds."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import bytewax.operators as op
-import structlog
-from bytewax.dataflow import Stream, operator
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
 
-from operators.observability import FlowMetrics
-from operators.redact import Redactor, redactor_of
-from policy import PolicySet
+from operators.decode.payload import BadLine, Unreadable, as_bytes, read_items
 from schemas.base import UUID_PATTERN, Level, Pos
 from schemas.dead_letter import DeadLetter
 from schemas.event import Event, RawMessage
 from schemas.identity import content_uuid, event_uuid
 from schemas.ops import Device, OpsCommand, OpsTick
 from schemas.telemetry import LogMessage, MetricSample
-
-log = structlog.get_logger()
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -50,14 +38,6 @@ _LEVELS = {level.value: level for level in Level} | {
 Telemetry = TypeVar("Telemetry", LogMessage, MetricSample)
 
 
-class Unreadable(ValueError):
-    """An input that cannot be read: a bounded code for counting and the reason in words."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-
-
 @dataclass(frozen=True)
 class DecodeLimits:
     """Bounds from policy.ingest: bytes a message, items a message, seconds into the future."""
@@ -65,11 +45,6 @@ class DecodeLimits:
     message_bytes: int = 262_144
     items: int = 10_000
     future: timedelta = timedelta(days=1)
-
-
-class _BadLine(NamedTuple):
-    data: bytes
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -101,34 +76,17 @@ class Decoder:
         if raw.subject == "ops.tick":
             return  # its arrival alone moved log time on
         try:
-            items = self._items(raw)
+            items = read_items(raw.data, self.limits.message_bytes, self.limits.items)
         except Unreadable as error:
             yield self._refuse(raw, 0, raw.data, error)
             return
         for index, item in enumerate(items):
             try:
-                if isinstance(item, _BadLine):
+                if isinstance(item, BadLine):
                     raise Unreadable("not_json", item.reason)
                 yield self._event(raw, (raw.sequence, index), item)
             except Unreadable as error:
-                yield self._refuse(raw, index, raw.data if len(items) == 1 else _as_bytes(item), error)
-
-    def _items(self, raw: RawMessage) -> list[Any]:
-        data = raw.data
-        if len(data) > self.limits.message_bytes:
-            raise Unreadable("too_large", f"message of {len(data)} bytes, at most {self.limits.message_bytes} are read")
-        if not data.strip():
-            raise Unreadable("empty", "empty message, expected JSON")
-        try:
-            value = from_json(data, allow_inf_nan=False)
-        except ValueError as error:
-            value = _lines(data, error)
-        items = value if isinstance(value, list) else [value]
-        if not items:
-            raise Unreadable("empty", "empty array, expected at least one object")
-        if len(items) > self.limits.items:
-            raise Unreadable("too_large", f"message of {len(items)} items, at most {self.limits.items} are read")
-        return items
+                yield self._refuse(raw, index, raw.data if len(items) == 1 else as_bytes(item), error)
 
     def _event(self, raw: RawMessage, pos: Pos, item: Any) -> Event:
         if not isinstance(item, dict):
@@ -215,28 +173,6 @@ class Decoder:
         return Refused(error.code, letter, raw.identity)
 
 
-def _as_bytes(item: Any) -> bytes:
-    return item.data if isinstance(item, _BadLine) else to_json(item)
-
-
-def _lines(data: bytes, whole: ValueError) -> list[Any]:
-    """Read one JSON value a line; a line that cannot be read does not spoil the others."""
-    lines = [line for line in data.split(b"\n") if line.strip()]
-    if len(lines) < 2:
-        raise Unreadable("not_json", f"not JSON: {whole}") from whole
-    items: list[Any] = []
-    good = 0
-    for line in lines:
-        try:
-            items.append(from_json(line, allow_inf_nan=False))
-            good += 1
-        except ValueError as error:
-            items.append(_BadLine(line, f"not JSON: {error}"))
-    if not good:
-        raise Unreadable("not_json", f"not JSON: {whole}") from whole
-    return items
-
-
 def _explain(error: ValidationError) -> str:
     """The first problem in words: where, what, what was given."""
     first = error.errors(include_url=False)[0]
@@ -244,57 +180,3 @@ def _explain(error: ValidationError) -> str:
     given = repr(first["input"])
     given = given if len(given) <= 80 else given[:77] + "..."
     return f"{where}: {first['msg']}, got {given}"[:500]
-
-
-@dataclass(frozen=True)
-class DecodeOut:
-    """The two streams that leave decode."""
-
-    events: Stream[Event]
-    dead_letters: Stream[DeadLetter]
-
-
-@operator
-def decode(step_id: str, up: Stream[RawMessage], *, ship_id: str, policy: PolicySet, metrics: FlowMetrics) -> DecodeOut:
-    """Read every message; what cannot be read leaves by the second stream, counted by reason.
-
-    Stateless; each message gives the same events whenever it is read.
-    """
-    ingest = policy.for_ship(ship_id).ingest
-    redactor = redactor_of(policy, ship_id)
-    decoder = Decoder(
-        ship_id,
-        DecodeLimits(ingest.max_message_bytes, ingest.max_items_per_message, timedelta(seconds=ingest.max_future_s)),
-    )
-
-    def read(batch: list[RawMessage]) -> Iterable[Event | Refused]:
-        for raw in batch:
-            yield from decoder.decode(raw)
-
-    def dead_letter(item: Event | Refused) -> DeadLetter | None:
-        if isinstance(item, Event):
-            return None
-        metrics.dead_letters.labels(item.code).inc()
-        letter = _redacted(item.letter, redactor)
-        log.warning(
-            "dead letter",
-            reason=letter.reason,
-            subject=letter.subject,
-            sequence=letter.sequence,
-            ship_id=letter.ship_id,
-            tracking_id=event_uuid(item.stream_identity, letter.sequence, letter.index),
-        )
-        return letter
-
-    items = op.flat_map_batch("read", up, read)
-    return DecodeOut(op.filter_map("events", items, _event), op.filter_map("dead_letters", items, dead_letter))
-
-
-def _redacted(letter: DeadLetter, redactor: Redactor) -> DeadLetter:
-    """The letter without personal data; the original is in the stream under its sequence, for its age."""
-    payload = redactor.text(letter.payload)[0] if letter.encoding == "utf-8" else letter.payload
-    return letter.model_copy(update={"payload": payload, "reason": redactor.text(letter.reason)[0]})
-
-
-def _event(item: Event | Refused) -> Event | None:
-    return item if isinstance(item, Event) else None

@@ -1,0 +1,73 @@
+"""decode: the step that reads messages; what cannot be read leaves as dead letters."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import bytewax.operators as op
+import structlog
+from bytewax.dataflow import Stream, operator
+
+from operators.decode.decoder import DecodeLimits, Decoder, Refused
+from operators.observability import FlowMetrics
+from operators.redact import Redactor, redactor_of
+from policy import PolicySet
+from schemas.dead_letter import DeadLetter
+from schemas.event import Event, RawMessage
+from schemas.identity import event_uuid
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class DecodeOut:
+    """The two streams that leave decode."""
+
+    events: Stream[Event]
+    dead_letters: Stream[DeadLetter]
+
+
+@operator
+def decode(step_id: str, up: Stream[RawMessage], *, ship_id: str, policy: PolicySet, metrics: FlowMetrics) -> DecodeOut:
+    """Read every message; what cannot be read leaves by the second stream, counted by reason.
+
+    Stateless; each message gives the same events whenever it is read.
+    """
+    ingest = policy.for_ship(ship_id).ingest
+    redactor = redactor_of(policy, ship_id)
+    decoder = Decoder(
+        ship_id,
+        DecodeLimits(ingest.max_message_bytes, ingest.max_items_per_message, timedelta(seconds=ingest.max_future_s)),
+    )
+
+    def read(batch: list[RawMessage]) -> Iterable[Event | Refused]:
+        for raw in batch:
+            yield from decoder.decode(raw)
+
+    def dead_letter(item: Event | Refused) -> DeadLetter | None:
+        if isinstance(item, Event):
+            return None
+        metrics.dead_letters.labels(item.code).inc()
+        letter = _redacted(item.letter, redactor)
+        log.warning(
+            "dead letter",
+            reason=letter.reason,
+            subject=letter.subject,
+            sequence=letter.sequence,
+            ship_id=letter.ship_id,
+            tracking_id=event_uuid(item.stream_identity, letter.sequence, letter.index),
+        )
+        return letter
+
+    items = op.flat_map_batch("read", up, read)
+    return DecodeOut(op.filter_map("events", items, _event), op.filter_map("dead_letters", items, dead_letter))
+
+
+def _redacted(letter: DeadLetter, redactor: Redactor) -> DeadLetter:
+    """The letter without personal data; the original is in the stream under its sequence, for its age."""
+    payload = redactor.text(letter.payload)[0] if letter.encoding == "utf-8" else letter.payload
+    return letter.model_copy(update={"payload": payload, "reason": redactor.text(letter.reason)[0]})
+
+
+def _event(item: Event | Refused) -> Event | None:
+    return item if isinstance(item, Event) else None
