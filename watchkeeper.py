@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from compose.capture import capture as capture_stream
 from compose.doctor import examine
@@ -136,10 +137,11 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([check.to_dict() for check in checks], indent=2))
     else:
-        table = Table("part", "state", "found", "what to do", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False, show_header=False)
         colors = {"ok": "green", "warning": "yellow", "failed": "red"}
         for check in checks:
-            table.add_row(check.part, f"[{colors[check.status]}]{check.status}[/]", check.found, check.remedy)
+            found = Text(check.found) if check.status == "ok" else Text(f"{check.found}\n→ {check.remedy}")
+            table.add_row(Text(check.status, style=colors[check.status]), Text(check.part), found)
         Console().print(table)
     raise typer.Exit(EXIT_FAILED if any(check.status == "failed" for check in checks) else 0)
 

@@ -7,12 +7,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, Literal
 
 from operators.clickhouse import ClickHouseError, open_client
-
 from operators.jetstream import NatsConfig, NatsError
 from operators.jetstream.connection import NatsAwayError, open_link
 from operators.jetstream.streams import stream_state
@@ -54,7 +54,7 @@ def _python(settings: Settings) -> Check:
 def _packages(settings: Settings) -> Check:
     names = ("bytewax", "nats-py", "clickhouse-connect", "river", "pydantic", "fastapi")
     try:
-        return Check("packages", "ok", ", ".join(f"{name} {version(name)}" for name in names))
+        return Check("packages", "ok", ", ".join(f"{name} {package_version(name)}" for name in names))
     except PackageNotFoundError as error:
         return Check("packages", "failed", f"{error.name} is missing", "run `make install`")
 
@@ -87,20 +87,21 @@ def _embedded(settings: Settings) -> Check:
     if missing:
         remedy = "needed by `watchkeeper up` only: pip install 'watchkeeper[embedded]'"
         return Check("embedded", "warning", f"{' and '.join(missing)} not installed", remedy)
-    return Check("embedded", "ok", f"{server}, chdb {version('chdb')}")
+    return Check("embedded", "ok", f"{server}, chdb {package_version('chdb')}")
 
 
 def _nats(settings: Settings) -> Check:
     try:
         return asyncio.run(_look_at_nats(settings))
     except (NatsError, NatsAwayError) as error:
-        return Check("nats", "failed", str(error), "start it (`watchkeeper up` brings its own), or set NATS_URL")
+        return Check("nats", "failed", str(error), "`watchkeeper up` brings its own")
 
 
 async def _look_at_nats(settings: Settings) -> Check:
     link = await open_link(NatsConfig.of(settings), "doctor")
     try:
-        server = link.client.connected_server_version
+        version = link.client.connected_server_version
+        server = f"{version.major}.{version.minor}.{version.patch}"
         missing = []
         for name in settings.stream_table():
             try:
@@ -126,6 +127,6 @@ def _clickhouse(settings: Settings) -> Check:
         found = f"ClickHouse {client.server_version}"
         client.close()
     except ClickHouseError as error:
-        remedy = "incidents flow without it, the archive catches up; start it, or set CLICKHOUSE_DSN"
+        remedy = "incidents flow without it, and the archive catches up"
         return Check("clickhouse", "failed", str(error), remedy)
     return Check("clickhouse", "ok", found)

@@ -45,6 +45,16 @@ def brief(error: BaseException) -> str:
     return text.splitlines()[0][:300]
 
 
+def _root(error: BaseException) -> str:
+    """What the operating system said, deep inside what libraries made of it; else what the error says."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if type(inner).__module__ == "builtins" and isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = inner.__cause__ or inner.__context__
+    return brief(error)
+
+
 def refused_value(error: Exception) -> bool:
     """Whether a row's value is at fault: the client could not encode it, or the server refused it."""
     if isinstance(error, DataError):
@@ -82,6 +92,6 @@ def explain(error: Exception, shown: str, database: str | None) -> ClickHouseErr
         )
     if isinstance(error, OperationalError | OSError):
         return ClickHouseAwayError(
-            f"ClickHouse at {shown} cannot be reached ({cause}): start it, or correct CLICKHOUSE_DSN"
+            f"ClickHouse at {shown} cannot be reached ({_root(error)}): start it, or correct CLICKHOUSE_DSN"
         )
     return ClickHouseQueryError(f"ClickHouse at {shown} refused a statement ({cause})", code)

@@ -23,6 +23,7 @@ class EwmaSettings(NamedTuple):
     min_samples: int
     relearn: int
     clip: float
+    scale_clip: float
     min_std: float
     min_std_fraction: float
     min_deviation: float
@@ -38,6 +39,7 @@ def ewma_settings(
     hold_samples: int = 3,
     relearn: int = 100,
     clip: float = 3.0,
+    scale_clip: float = 10.0,
     level: float = 5.0,
     clear: float = 0.5,
     direction: Direction = "both",
@@ -64,6 +66,7 @@ def ewma_settings(
         min_samples,
         relearn,
         clip,
+        scale_clip,
         min_std,
         min_std_fraction,
         min_deviation,
@@ -139,16 +142,18 @@ class Ewma:
         return self._finding(change, value, mean, scale) if change else None
 
     def _learn(self, value: float, deviation: float, scale: float) -> None:
-        _, fading, scale_fading, long_fading, _, relearn, clip, *_ = self._settings
+        _, fading, scale_fading, long_fading, _, relearn, clip, scale_clip, min_std, *_ = self._settings
         n = self._n = self._n + 1.0
         if n == 1.0:
             self._mean = value
             return
-        if n > 20.0:
+        square = deviation * deviation
+        if n > 20.0 and scale > min_std:
             limit = clip * scale
             deviation = limit if deviation > limit else -limit if deviation < -limit else deviation
+            limit = (clip if self._judge.firing else scale_clip) * scale
+            square = min(square, limit * limit)
         part = 1.0 / n
-        square = deviation * deviation
         self._mean += (fading if fading > part else part) * deviation
         part = 1.0 / (n - 1.0)
         self._var += (scale_fading if scale_fading > part else part) * (square - self._var)
