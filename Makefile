@@ -6,7 +6,7 @@ PY := $(BIN)/python
 DATA ?= data
 PORT ?= 8080
 
-.PHONY: help install up test test-quick check format lock bench bench-quick torture clean
+.PHONY: help install up test test-quick check format lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | sort

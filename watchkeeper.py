@@ -1,13 +1,11 @@
 """The command line: the front door of Watchkeeper."""
 
-import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
-from typing import IO, Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,10 +13,10 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from compose.capture import capture as capture_stream
+from compose.capture import capture_to
 from compose.doctor import examine
 from compose.errors import EXIT_FAILED, exit_code, known_cause
-from compose.launch import FlowName, run_flow
+from compose.launch import FlowName, prepare_process, run_flow
 from compose.replay import replay as replay_captures
 from operators.jetstream import NatsConfig
 from operators.observability import configure_logging
@@ -95,14 +93,8 @@ def capture(
 ) -> None:
     """Write what a stream holds now as NDJSON, for replay and tests."""
     settings = _settings()
-    is_stdout = str(out) == "-"
-    unfinished = out.with_name(f"{out.name}.part")  # a capture that broke off is never taken for a whole one
-    with nullcontext(sys.stdout) if is_stdout else unfinished.open("w", encoding="utf-8") as file:
-        emit = _line_writer(file)
-        copy = partial(capture_stream, NatsConfig.of(settings), emit, stream=stream, first=first, count=count)
-        written = _run(lambda: asyncio.run(copy()))
-    if not is_stdout:
-        unfinished.replace(out)
+    config = NatsConfig.of(settings)
+    written = _run(lambda: capture_to(config, out, stream=stream, first=first, count=count))
     typer.echo(f"{written} messages of {stream}", err=True)
 
 
@@ -117,7 +109,7 @@ def replay(
     """Run the vessel flow over captures without NATS; incidents as NDJSON on standard output."""
     settings = _settings(policy_dir=policy)
     configure_logging("error", settings.log_format)  # what a replay finds is its output
-    emit = _line_writer(sys.stdout)
+    prepare_process()
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("replay")
 
@@ -125,8 +117,12 @@ def replay(
             bar.update(task, completed=read, total=lines)
 
         summary = _run(
-            lambda: replay_captures(captures, load_policy(policy), settings, emit, final=final, progress=show)
+            lambda: replay_captures(captures, load_policy(policy), settings, _print_line, final=final, progress=show)
         )
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(0)
     typer.echo(str(summary), err=True)
 
 
@@ -181,11 +177,19 @@ def _settings(**overrides: Any) -> Settings:
     return settings
 
 
-def _line_writer(file: IO[str]) -> Callable[[str], None]:
-    def emit(text: str) -> None:
-        file.write(text + "\n")
+def _print_line(text: str) -> None:
+    try:
+        sys.stdout.write(text + "\n")
+    except BrokenPipeError:
+        os._exit(0)  # nobody reads on: `replay FILE | head -1` is no failure
+    except OSError as error:
+        _stop_at_once(f"standard output cannot be written: {error.strerror}")
 
-    return emit
+
+def _stop_at_once(message: str) -> NoReturn:
+    """End without unwinding through Bytewax, which would print a panic of its own."""
+    typer.echo(f"watchkeeper: {message}", err=True)
+    os._exit(EXIT_FAILED)
 
 
 def _run(action: Callable[[], T]) -> T:

@@ -1,26 +1,52 @@
 """Capture: messages of a JetStream stream written as NDJSON lines, for replay and tests."""
 
+import asyncio
 import json
+import sys
 from base64 import b64encode
 from collections.abc import Callable
-from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from operators.capture import STREAM_HEADER
-from operators.jetstream.connection import Link, NatsConfig, open_link
+from operators.capture import STREAM_HEADER, CaptureError
+from operators.jetstream.ack import arrival_time, parse_ack
+from operators.jetstream.connection import Link, NatsAwayError, NatsConfig, open_link
 from operators.jetstream.streams import stream_state
 
 FETCH = 500
 QUIET_S = 5.0
 
 
+def capture_to(config: NatsConfig, out: Path, *, stream: str, first: int, count: int | None) -> int:
+    """Capture into a file (- for standard output); what broke off leaves no file behind.
+
+    Raises:
+        NatsError, NatsAwayError, CaptureError: when NATS cannot be read or the file not written.
+    """
+    if str(out) == "-":
+        return asyncio.run(capture(config, _print, stream=stream, first=first, count=count))
+    unfinished = out.with_name(f"{out.name}.part")
+    try:
+        with unfinished.open("w", encoding="utf-8") as file:
+            copy = capture(config, lambda text: file.write(f"{text}\n"), stream=stream, first=first, count=count)
+            written = asyncio.run(copy)
+        unfinished.replace(out)
+    except OSError as error:
+        if isinstance(error, NatsAwayError):
+            raise
+        raise CaptureError(f"{out}: cannot be written: {error.strerror or error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return written
+
+
 async def capture(
     config: NatsConfig,
-    emit: Callable[[str], None],
+    emit: Callable[[str], object],
     *,
     stream: str = "TELEMETRY",
     first: int = 1,
@@ -41,7 +67,7 @@ async def capture(
         await link.close()
 
 
-async def _copy(link: Link, emit: Callable[[str], None], stream: str, first: int, count: int | None) -> int:
+async def _copy(link: Link, emit: Callable[[str], object], stream: str, first: int, count: int | None) -> int:
     state = await stream_state(link, stream)
     identity = f"{stream}@{state.created}"
     last, written = state.last, 0
@@ -73,11 +99,12 @@ async def _copy(link: Link, emit: Callable[[str], None], stream: str, first: int
 
 def capture_line(message: Msg, identity: str) -> str:
     """One message as a line of a capture."""
-    arrival = message.metadata.timestamp
+    delivery = parse_ack(message.reply)
+    arrival = arrival_time(delivery.arrived)
     record: dict[str, Any] = {
-        "seq": message.metadata.sequence.stream,
+        "seq": delivery.sequence,
         "subject": message.subject,
-        "ts": arrival.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "ts": arrival.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "headers": {**(message.headers or {}), STREAM_HEADER: identity},
     }
     try:
@@ -85,3 +112,7 @@ def capture_line(message: Msg, identity: str) -> str:
     except UnicodeDecodeError:
         record["data_base64"] = b64encode(message.data).decode()
     return json.dumps(record, ensure_ascii=False)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

@@ -98,7 +98,8 @@ def _nats(settings: Settings) -> Check:
 
 
 async def _look_at_nats(settings: Settings) -> Check:
-    link = await open_link(NatsConfig.of(settings), "doctor")
+    config = NatsConfig.of(settings)
+    link = await open_link(config, "doctor")
     try:
         version = link.client.connected_server_version
         server = f"{version.major}.{version.minor}.{version.patch}"
@@ -110,7 +111,7 @@ async def _look_at_nats(settings: Settings) -> Check:
                 missing.append(name)
     finally:
         await link.close()
-    found = f"{settings.nats_url}, nats-server {server}"
+    found = f"{config.shown}, nats-server {server}"
     if missing:
         return Check(
             "nats", "warning", f"{found}, no stream {', '.join(missing)}", "`watchkeeper run vessel` makes them"

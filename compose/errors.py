@@ -5,15 +5,15 @@ from typing import Final
 
 import structlog
 
-from compose.locks import ComposeError
+from compose.locks import ComposeError, FolderError
 from operators.capture import CaptureError
 from operators.clickhouse import ClickHouseError
-from operators.jetstream import NatsError
+from operators.jetstream import NatsAwayError, NatsError
 from policy import PolicyError
 from schemas.settings import SettingsError
 
-CONFIGURATION: Final = (SettingsError, PolicyError, CaptureError)
-INFRASTRUCTURE: Final = (NatsError, ClickHouseError, ComposeError)
+CONFIGURATION: Final = (SettingsError, PolicyError, CaptureError, FolderError)
+INFRASTRUCTURE: Final = (NatsError, NatsAwayError, ClickHouseError, ComposeError)
 
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2

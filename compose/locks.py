@@ -14,6 +14,10 @@ class AlreadyRunningError(ComposeError):
     """Another process holds the lock; the message names it."""
 
 
+class FolderError(ComposeError):
+    """A folder cannot be used; the message says which, why, and what to do."""
+
+
 class FileLock:
     """An exclusive lock on a file, held by this process until released or dead.
 
@@ -30,10 +34,17 @@ class FileLock:
         """Take the lock.
 
         Raises:
+            FolderError: when the file cannot be made.
             AlreadyRunningError: when another process (or another lock of this one) holds it.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise FolderError(
+                f"{self._what} cannot be used: {error.strerror} ({error.filename}); "
+                "choose a folder that can be written (--data or WATCHKEEPER_DATA_DIR)"
+            ) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,6 +14,7 @@ archive`, or as `python -m bytewax.run flows.archive`.
 """
 
 from collections.abc import Iterable
+from logging import DEBUG
 from threading import Event as StopEvent
 
 import bytewax.operators as op
@@ -58,7 +59,7 @@ def archive(
     flow = Dataflow("archive")
     messages = op.input("messages", flow, source)
     split = op.branch("is_telemetry", messages, _is_telemetry)
-    decoded = decode("decode", split.trues, ship_id=settings.ship_id, policy=policy, metrics=metrics)
+    decoded = decode("decode", split.trues, ship_id=settings.ship_id, policy=policy, metrics=metrics, log_level=DEBUG)
     admitted = admit("admit", decoded.events, policy=policy, metrics=metrics)
     telemetry = op.flat_map_batch("telemetry_rows", admitted, _telemetry_rows)
     others = op.flat_map_batch("message_rows", split.falses, message_rows)

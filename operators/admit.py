@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import bytewax.operators as op
 from bytewax.dataflow import Stream, operator
@@ -12,7 +13,7 @@ from operators.redact import Redactor, redactor_of
 from policy import PolicySet
 from schemas.base import Level
 from schemas.event import Event
-from schemas.telemetry import LogMessage
+from schemas.telemetry import LogMessage, MetricSample
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Rules:
 class Admitter:
     """Drops log lines below the minimum level, cuts long ones and redacts the rest.
 
-    Everything but log lines passes untouched. Keeps no state.
+    Of a sample the labels are redacted; everything else passes untouched. Keeps no state.
     """
 
     def __init__(self, rules: Rules) -> None:
@@ -49,6 +50,11 @@ class Admitter:
             return line, found
         return line.model_copy(update={"msg": cut, "meta": meta}), found
 
+    def relabel(self, sample: MetricSample) -> tuple[MetricSample | None, Counter[str]]:
+        """The sample with its labels redacted, and what was; series that differed by that become one."""
+        labels, found = self.rules.redactor.value(sample.labels)
+        return (sample.model_copy(update={"labels": labels}) if found else sample), found
+
 
 def _cut(text: str, limit: int) -> str:
     """The text, at most limit bytes of UTF-8 long."""
@@ -67,29 +73,25 @@ def rules_of(policy: PolicySet, ship_id: str) -> Rules:
 @operator
 def admit(step_id: str, up: Stream[Event], *, policy: PolicySet, metrics: FlowMetrics) -> Stream[Event]:
     """Let pass what policy admits; what is dropped or redacted is counted by reason or kind. Stateless."""
-    ships: dict[str, Admitter] = {}
-
-    def admitter(ship_id: str) -> Admitter:
-        found = ships.get(ship_id)
-        if found is None:
-            if len(ships) >= 1000:
-                ships.clear()
-            found = ships[ship_id] = Admitter(rules_of(policy, ship_id))
-        return found
+    admitter = lru_cache(maxsize=1000)(lambda ship_id: Admitter(rules_of(policy, ship_id)))
 
     def pass_on(batch: list[Event]) -> Iterable[Event]:
         for event in batch:
             body = event.body
+            admitted: LogMessage | MetricSample | None
             metrics.events.labels(type(body).__name__).inc()
-            if not isinstance(body, LogMessage):
+            if isinstance(body, MetricSample) and body.labels:
+                admitted, redacted = admitter(body.ship_id).relabel(body)
+            elif isinstance(body, LogMessage):
+                admitted, redacted = admitter(body.ship_id).admit(body)
+            else:
                 yield event
                 continue
-            line, redacted = admitter(body.ship_id).admit(body)
             for kind, count in redacted.items():
                 metrics.redacted.labels(kind).inc(count)
-            if line is None:
+            if admitted is None:
                 metrics.dropped.labels("level").inc()
             else:
-                yield event if line is body else event._replace(body=line)
+                yield event if admitted is body else event._replace(body=admitted)
 
     return op.flat_map_batch("pass_on", up, pass_on)

@@ -48,7 +48,9 @@ def read_capture(path: Path) -> Iterator[Line]:
         CaptureError: naming file and line.
     """
     identity: int | None = None
-    number = 0
+    number = last = 0
+    if path.exists() and not path.is_file():
+        raise CaptureError(f"{path}: no ordinary file; save it to one first, it is read twice")
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as file:
@@ -56,12 +58,15 @@ def read_capture(path: Path) -> Iterator[Line]:
                 if not text.strip():
                     continue
                 line, stream = _parse(text)
+                if line.sequence <= last:
+                    raise ValueError(f"seq {line.sequence} after {last}, expected it to rise")
+                last = line.sequence
                 if identity is None:
                     identity = _identity(stream, text)
                 yield line._replace(identity=identity)
     except (OSError, EOFError) as error:
         raise CaptureError(f"{path}: cannot be read after line {number}: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CaptureError(
             f'{path}:{number}: expected a line {{"seq", "subject", "ts", "headers", "data"}}: {error}'
         ) from error

@@ -1,6 +1,7 @@
 """enrich: context and severity for anomalies; everything else passes untouched, in order."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import bytewax.operators as op
 from bytewax.dataflow import Stream, operator
@@ -44,7 +45,7 @@ class Enricher:
 @operator
 def enrich(step_id: str, up: Stream[Event], *, policy: PolicySet) -> Stream[Event]:
     """Turn each AnomalyDetected into an AnomalyEnriched, in place. Stateless."""
-    ships: dict[str, Enricher] = {}
+    enricher = lru_cache(maxsize=1000)(lambda ship_id: Enricher(policy.for_ship(ship_id).correlate.severity.score_map))
 
     def pass_on(batch: list[Event]) -> Iterable[Event]:
         for event in batch:
@@ -52,10 +53,6 @@ def enrich(step_id: str, up: Stream[Event], *, policy: PolicySet) -> Stream[Even
             if not isinstance(body, AnomalyDetected):
                 yield event
                 continue
-            enricher = ships.get(body.ship_id)
-            if enricher is None:
-                score_map = policy.for_ship(body.ship_id).correlate.severity.score_map
-                enricher = ships[body.ship_id] = Enricher(score_map)
-            yield event._replace(body=enricher.enrich(body, ContextData()))
+            yield event._replace(body=enricher(body.ship_id).enrich(body, ContextData()))
 
     return op.flat_map_batch("pass_on", up, pass_on)

@@ -8,10 +8,11 @@ from typing import Any
 
 from policy import PolicySet
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
-_CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w-])")
+_EMAIL = re.compile(r"[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_CARD = re.compile(r"(?<![^\W_])(?<![.-])(?:\d[ -]?){12,18}\d(?![\w-])")
 _PHONE = re.compile(r"(?<![\w+])\+\d(?:[ ()./-]{0,2}\d){7,14}(?!\w)")
-_IP = re.compile(r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7})(?![\w:])")
+_IPV4 = re.compile(r"(?<![\d.])(?:::ffff:)?\d{1,3}(?:\.\d{1,3}){3}(?!\d|\.\d)", re.IGNORECASE)
+_IPV6 = re.compile(r"(?<![\w.:])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![\w:])")
 
 
 class Redactor:
@@ -38,12 +39,17 @@ class Redactor:
         if self._email and "@" in text:
             text = self._replace(_EMAIL, "email", text, found)
         if self._guests and ("." in text or ":" in text):
-            text = _IP.sub(lambda match: self._guest(match, found), text)
+            text = _IPV4.sub(lambda match: self._guest(match, found), text)
+            text = _IPV6.sub(lambda match: self._guest(match, found), text)
         if self._phone and "+" in text:
             text = self._replace(_PHONE, "phone", text, found)
         if self._card:
             text = _CARD.sub(lambda match: _card(match, found), text)
         return text, found
+
+    def payload(self, data: bytes) -> bytes:
+        """The same for bytes that may or may not be UTF-8."""
+        return self.text(data.decode("utf-8", "surrogateescape"))[0].encode("utf-8", "surrogateescape")
 
     def value(self, value: Any) -> tuple[Any, Counter[str]]:
         """The same for the texts inside a JSON value, keys included."""
@@ -51,16 +57,27 @@ class Redactor:
             return self.text(value)
         found: Counter[str] = Counter()
         if isinstance(value, dict):
-            pairs = [(self.text(key), self.value(item)) for key, item in value.items()]
-            for (_, in_key), (_, in_item) in pairs:
-                found += in_key + in_item
-            return {key: item for (key, _), (item, _) in pairs}, found
+            return self._mapping(value)
         if isinstance(value, list):
             items = [self.value(item) for item in value]
             for _, in_item in items:
                 found += in_item
             return [item for item, _ in items], found
         return value, found
+
+    def _mapping(self, value: dict[str, Any]) -> tuple[dict[str, Any], Counter[str]]:
+        """Keys that are one after redaction stay apart by a number."""
+        found: Counter[str] = Counter()
+        out: dict[str, Any] = {}
+        for key, item in value.items():
+            clean, in_key = self.text(key)
+            name, number = clean, 1
+            while name in out:
+                number += 1
+                name = f"{clean}#{number}"
+            out[name], in_item = self.value(item)
+            found += in_key + in_item
+        return out, found
 
     @staticmethod
     def _replace(pattern: re.Pattern[str], kind: str, text: str, found: Counter[str]) -> str:
@@ -71,7 +88,7 @@ class Redactor:
 
     def _guest(self, match: re.Match[str], found: Counter[str]) -> str:
         try:
-            address = ip_address(match[0])
+            address = ip_address(match[0].lower().removeprefix("::ffff:"))
         except ValueError:
             return match[0]
         if not any(address in network for network in self._guests):

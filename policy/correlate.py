@@ -20,7 +20,7 @@ class IncidentTypePolicy(Segment):
 
     title: str = Field(min_length=1, max_length=80, description="how people call it")
     window_s: float = Field(600, ge=1, le=86_400, description="event time within which min_events must lie")
-    min_events: int = Field(1, ge=1, le=1000, description="findings before an incident opens")
+    min_events: int = Field(1, ge=1, le=100, description="findings before an incident opens")
     hold_s: float = Field(120, ge=0, le=86_400, description="quiet after everything has cleared, before it resolves")
     max_age_s: float = Field(86_400, ge=60, le=2_592_000, description="older than this it takes nothing more")
     keys: tuple[KeyName, ...] = Field(("device_id",), max_length=8, description="what anomalies of one situation share")
@@ -60,7 +60,12 @@ class CorrelatePolicy(Segment):
     suppression_ttl_s: float = Field(
         1800, ge=0, le=604_800, description="within this after it resolved, the same key reopens the incident"
     )
-    update_throttle_s: float = Field(10, ge=0, le=3600, description="updates of one incident are this far apart")
+    update_throttle_s: float = Field(
+        10, ge=0, le=3600, description="updates of one incident are this far apart, later ones further"
+    )
+    forget_s: float = Field(
+        2_592_000, ge=3600, le=31_536_000, description="an incident of which nothing more is heard is closed after this"
+    )
     max_evidence: int = Field(50, ge=1, le=1000, description="anomalies listed in an incident; more are counted")
     max_timeline: int = Field(100, ge=4, le=1000, description="timeline entries kept in an incident")
     max_open_incidents: int = Field(1000, ge=1, le=100_000, description="incidents of a ship kept at once")

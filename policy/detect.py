@@ -64,6 +64,12 @@ class ZScoreRule(Segment):
     def _check(self) -> Self:
         if self.min_samples > self.window:
             raise ValueError(f"min_samples ({self.min_samples}) must not exceed window ({self.window})")
+        hold = self.hold_samples
+        if hold > 1 and self.fire**2 > (self.window - hold + 1) / (hold - 1):
+            raise ValueError(
+                f"fire ({self.fire:g}) can never be reached {hold} times in a row in a window of {self.window}; "
+                "lower fire or hold_samples, or widen the window"
+            )
         if self.clear > self.fire:
             raise ValueError(f"clear ({self.clear:g}) must not exceed fire ({self.fire:g})")
         return self

@@ -7,6 +7,9 @@ import yaml
 
 from policy.errors import PolicyError
 
+MAX_KEYS = 100_000
+MAX_BYTES = 4 * 1024 * 1024
+
 Key = tuple[str, ...]
 
 
@@ -31,6 +34,8 @@ def read_yaml(file: Path) -> Document:
         PolicyError: for a file that cannot be read, broken YAML, a duplicate key, a top that is no mapping.
     """
     try:
+        if file.stat().st_size > MAX_BYTES:
+            raise PolicyError(file, 0, "", f"larger than {MAX_BYTES} bytes")
         text = file.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
@@ -68,6 +73,8 @@ def _mapping(file: Path, node: yaml.MappingNode, at: Key, places: dict[Key, Plac
             first = places[(*at, key)].line
             raise PolicyError(file, line, ".".join((*at, key)), f"given twice, first in line {first}; keep one")
         places[(*at, key)] = Place(file, line)
+        if len(places) > MAX_KEYS:
+            raise PolicyError(file, line, "", f"more than {MAX_KEYS} keys, aliases counted each time")
         out[key] = _value(file, value_node, (*at, key), places)
     return out
 

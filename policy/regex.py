@@ -10,6 +10,10 @@ MAX_GROUPS = 8
 MANY = 10
 """A repeat that may go round this often counts as unbounded."""
 
+LINE = 4096
+MAX_WORK = LINE * 256
+"""One repeat over a whole line and one of 256, or three of 100."""
+
 _parser: Any = import_module("re._parser")
 _ops: Any = import_module("re._constants")
 _GROUP_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -52,6 +56,16 @@ def _check_groups(compiled: re.Pattern[str], text: str) -> None:
             )
 
 
+def _work(items: Any) -> int:
+    """How many ways there are, at most, to divide a line among the repeats of a sequence."""
+    ways = 1
+    for op, value in items:
+        if op in (_ops.MAX_REPEAT, _ops.MIN_REPEAT):
+            ways *= max(1, min(int(value[1]), LINE)) if value[1] >= MANY else 1
+        ways *= max((_work(inner) for inner in _inside((op, value))), default=1)
+    return ways
+
+
 def _check_shape(tree: Any, text: str) -> None:
     if len(tree) and _many(tree[0]) and tree[0][1][2][0][0] is _ops.ANY:
         raise ValueError("expected no .* or .+ at the start (lines are searched, so it only costs time)")
@@ -70,6 +84,11 @@ def _check_shape(tree: Any, text: str) -> None:
                 "expected alternatives that start differently inside a repeat, else it can take exponential time,"
                 f" got {text!r}"
             )
+    if _work(tree) > MAX_WORK:
+        raise ValueError(
+            "expected fewer or narrower repeats one after the other, which can take very long;"
+            f" bound them, such as .{{0,80}} in place of .*, got {text!r}"
+        )
 
 
 def _many(item: Any) -> bool:

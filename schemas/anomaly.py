@@ -43,6 +43,11 @@ class AnomalyDetected(TracedMessage):
     msg: str
 
     @property
+    def source(self) -> str:
+        """What fired and will clear: series, detector and rule."""
+        return f"{self.series}|{self.detector}|{self.rule or ''}"
+
+    @property
     def fingerprint(self) -> str:
         """Identity for de-duplication: series, detector and what the line named (an address, a user)."""
         named = ",".join(f"{key}={value}" for key, value in sorted(self.fields.items()))

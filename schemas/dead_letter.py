@@ -36,6 +36,7 @@ class DeadLetter(Message):
         cls,
         data: bytes,
         *,
+        size: int | None = None,
         dead_letter_id: str,
         ship_id: str,
         stream: str,
@@ -44,8 +45,8 @@ class DeadLetter(Message):
         observed_at: UtcDatetime,
         reason: str,
     ) -> Self:
-        """Wrap what could not be read."""
-        encoding, payload = _encode(data[:MAX_PAYLOAD_BYTES])
+        """Wrap what could not be read; size is that of the original where data is only a part of it."""
+        encoding, payload = _encode(_cut(data))
         return cls(
             dead_letter_id=dead_letter_id,
             ship_id=ship_id,
@@ -55,8 +56,8 @@ class DeadLetter(Message):
             subject=subject,
             observed_at=observed_at,
             reason=reason,
-            size=len(data),
-            truncated=len(data) > MAX_PAYLOAD_BYTES,
+            size=size or len(data),
+            truncated=max(size or 0, len(data)) > MAX_PAYLOAD_BYTES,
             encoding=encoding,
             payload=payload,
         )
@@ -66,12 +67,22 @@ class DeadLetter(Message):
         return b64decode(self.payload) if self.encoding == "base64" else self.payload.encode()
 
 
+def _cut(data: bytes) -> bytes:
+    """At most MAX_PAYLOAD_BYTES, not in the midst of a character."""
+    if len(data) <= MAX_PAYLOAD_BYTES:
+        return data
+    end = MAX_PAYLOAD_BYTES
+    while end > MAX_PAYLOAD_BYTES - 4 and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return data[:end]
+
+
 def _encode(data: bytes) -> tuple[Literal["utf-8", "base64"], str]:
     """Text if that is UTF-8 and not longer in JSON than base64 would be."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return "base64", b64encode(data).decode()
-    if len(json.dumps(text)) > len(data) * 4 / 3 + 64:
+    if len(json.dumps(text, ensure_ascii=False).encode()) > len(data) * 4 / 3 + 64:
         return "base64", b64encode(data).decode()
     return "utf-8", text

@@ -37,7 +37,8 @@ def content_uuid(*parts: str) -> str:
     >>> content_uuid("a", "b") == content_uuid("a", "b"), content_uuid("a", "b") == content_uuid("ab", "")
     (True, False)
     """
-    digest = bytearray(blake2b("\x1f".join(parts).encode(), digest_size=16).digest())
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    digest = bytearray(blake2b(text.encode(), digest_size=16).digest())
     digest[6] = (digest[6] & 0x0F) | 0x80
     digest[8] = (digest[8] & 0x3F) | 0x80
     return str(UUID(bytes=bytes(digest)))

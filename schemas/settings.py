@@ -75,7 +75,12 @@ class Settings(BaseSettings):
     source_batch: int = Field(500, ge=1, le=20_000, description="messages handed to the flow at a time")
     nats_wait_s: float = Field(300.0, gt=0, description="how long a publish may wait for NATS before the flow stops")
     detect_slots: int = Field(64, ge=1, le=1024, description="state keys of detect; fixed for the life of its state")
-    correlate_slots: int = Field(4, ge=1, le=64, description="state keys of correlate; fixed likewise")
+    correlate_slots: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="state keys of correlate; fixed likewise. With more, ships keep their order, not each other's",
+    )
     health_host: str = Field("127.0.0.1", description="where a flow's /metrics and /health listen")
     vessel_port: int = Field(8081, ge=0, le=65_535)
     archive_port: int = Field(8082, ge=0, le=65_535)

@@ -13,14 +13,15 @@ from schemas.incident import Evidence, Incident, IncidentEvent, IncidentPublishe
 class IncidentState:
     """The incident as last changed, and the bookkeeping between its revisions.
 
-    firing: series and detector → since when (log time). seen: fingerprint → until when it is a
-    duplicate. dirty_since_publish: something changed that no revision has said yet. Bounded by
-    policy's caps on evidence and timeline; firing and seen by the anomalies of one situation.
+    firing: source of an anomaly → since when (log time). heard_at: the last anomaly's log time.
+    seen: fingerprint → until when it is a duplicate. dirty: something changed that no revision has
+    said yet. Bounded by policy's caps on evidence and timeline; firing and seen by the anomalies of
+    one situation.
     """
 
     incident: Incident
     published_at: datetime
-    last_event_ts: datetime
+    heard_at: datetime
     firing: dict[str, datetime] = field(default_factory=dict)
     seen: dict[str, datetime] = field(default_factory=dict)
     cleared_at: datetime | None = None
@@ -63,24 +64,24 @@ class IncidentState:
         fields = {name: getattr(self.incident, name) for name in Incident.model_fields}
         return IncidentPublished(**fields, event=event)
 
-    def next_deadline(self, *, hold: timedelta, throttle: timedelta, reopen: timedelta) -> datetime | None:
-        """When something is due: an update, the end of the hold, or being forgotten; None when nothing is."""
+    def next_deadline(self, *, hold: timedelta, throttle: timedelta, forget: timedelta, reopen: timedelta) -> datetime:
+        """When something is due: an update, the end of the hold, or being forgotten."""
         incident = self.incident
         if not self.active:
             return (incident.resolved_at or incident.updated_at) + reopen
-        due: list[datetime] = []
+        due = [self.heard_at + forget]
         if self.dirty:
             due.append(self.published_at + throttle)
         if self.cleared_at is not None:
             due.append(self.cleared_at + hold)
-        return min(due, default=None)
+        return min(due)
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
         return {
             "incident": self.incident.model_dump(mode="json"),
             "published_at": self.published_at,
-            "last_event_ts": self.last_event_ts,
+            "heard_at": self.heard_at,
             "firing": dict(self.firing),
             "seen": dict(self.seen),
             "cleared_at": self.cleared_at,
@@ -93,7 +94,7 @@ class IncidentState:
         return cls(
             incident=Incident.model_validate(state["incident"]),
             published_at=state["published_at"],
-            last_event_ts=state["last_event_ts"],
+            heard_at=state["heard_at"],
             firing=dict(state["firing"]),
             seen=dict(state["seen"]),
             cleared_at=state["cleared_at"],

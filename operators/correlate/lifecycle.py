@@ -19,13 +19,15 @@ class Lifecycle:
     Opening, escalation, resolution and reopening are published at once; other changes at most once
     in update_throttle_s. An incident resolves when every series has cleared and hold_s has passed;
     within suppression_ttl_s of that its key reopens it. Past max_age_s it takes nothing more: the next
-    anomaly closes it and opens a successor. Times are log time.
+    anomaly closes it and opens a successor. One of which nothing is heard for forget_s is closed.
+    Times are log time.
     """
 
     def __init__(self, policy: CorrelatePolicy) -> None:
         self._policy = policy
         self._throttle = timedelta(seconds=policy.update_throttle_s)
         self._reopen = timedelta(seconds=policy.suppression_ttl_s)
+        self._forget = timedelta(seconds=policy.forget_s)
 
     def new(
         self,
@@ -42,7 +44,7 @@ class Lifecycle:
         incident = Incident(
             tracking_id=first.tracking_id,
             ship_id=ship_id,
-            incident_id=content_uuid("incident", ship_id, situation.key, first.tracking_id),
+            incident_id=content_uuid("incident", ship_id, situation.key, first.anomaly_id),
             revision=1,
             incident_type=situation.incident_type,
             severity=max((each.severity for each in anomalies), key=lambda severity: severity.rank),
@@ -60,7 +62,7 @@ class Lifecycle:
             timeline=(),
             successor_of=after.incident.incident_id if after is not None else None,
         )
-        return IncidentState(incident, published_at=now, last_event_ts=first.ts)
+        return IncidentState(incident, published_at=now, heard_at=now)
 
     def open(self, state: IncidentState, anomalies: Sequence[AnomalyEnriched], now: datetime) -> Iterator[Decision]:
         """Open the incident on its first anomalies."""
@@ -80,7 +82,7 @@ class Lifecycle:
             state.change(severity=anomaly.severity)
             self._log(state, now, "escalated", f"{before} to {anomaly.severity}: {anomaly.msg}")
             yield from self._publish(state, "escalated", now, anomaly.observed_at)
-        elif now - state.published_at >= self._throttle:
+        elif now - state.published_at >= self._throttle_of(state):
             yield from self._publish(state, "updated", now, anomaly.observed_at)
 
     def reopen(self, state: IncidentState, anomalies: Sequence[AnomalyEnriched], now: datetime) -> Iterator[Decision]:
@@ -93,7 +95,7 @@ class Lifecycle:
 
     def clear(self, state: IncidentState, anomaly: AnomalyEnriched, now: datetime) -> None:
         """One series has cleared; when none fires any more the hold begins."""
-        state.firing.pop(_source(anomaly), None)
+        state.firing.pop(anomaly.source, None)
         if not state.firing and state.cleared_at is None:
             state.cleared_at = now
 
@@ -104,7 +106,9 @@ class Lifecycle:
         hold = self._hold(state)
         if state.cleared_at is not None and state.cleared_at + hold <= due:
             yield from self._resolve(state, due, f"nothing has fired for {_words(hold)}")
-        elif state.dirty and state.published_at + self._throttle <= due:
+        elif state.heard_at + self._forget <= due:
+            yield from self._resolve(state, due, f"nothing more was heard of it for {_words(self._forget)}")
+        elif state.dirty and state.published_at + self._throttle_of(state) <= due:
             yield from self._publish(state, "updated", due, None)
 
     def is_too_old(self, state: IncidentState, now: datetime) -> bool:
@@ -114,11 +118,16 @@ class Lifecycle:
     def hand_over(self, old: IncidentState, new: IncidentState, now: datetime) -> Iterator[Decision]:
         """Close an incident by age; the new one goes on with what still fires."""
         new.firing.update(old.firing)
+        scope = [each for each in old.incident.scope if each not in new.incident.scope]
+        worst = max(old.incident.severity, new.incident.severity, key=lambda severity: severity.rank)
+        new.change(scope=(*new.incident.scope, *scope), severity=worst if old.firing else new.incident.severity)
         yield from self._resolve(old, now, f"closed by age, goes on in {new.incident.incident_id}")
 
-    def next_deadline(self, state: IncidentState) -> datetime | None:
+    def next_deadline(self, state: IncidentState) -> datetime:
         """When serve() has something to do, or is_over() becomes true."""
-        return state.next_deadline(hold=self._hold(state), throttle=self._throttle, reopen=self._reopen)
+        return state.next_deadline(
+            hold=self._hold(state), throttle=self._throttle_of(state), forget=self._forget, reopen=self._reopen
+        )
 
     def is_over(self, state: IncidentState, due: datetime) -> bool:
         """Resolved, and the time to reopen it has passed."""
@@ -129,8 +138,8 @@ class Lifecycle:
         self, state: IncidentState, anomalies: Sequence[AnomalyEnriched], now: datetime, *, is_duplicate: bool = False
     ) -> None:
         for anomaly in anomalies:
-            state.firing[_source(anomaly)] = now
-            state.last_event_ts = max(state.last_event_ts, anomaly.ts)
+            state.firing[anomaly.source] = now
+            state.heard_at = now
             state.change(anomaly_count=state.incident.anomaly_count + anomaly.count)
             if is_duplicate:
                 state.change(duplicate_count=state.incident.duplicate_count + 1)
@@ -172,6 +181,10 @@ class Lifecycle:
     def _log(self, state: IncidentState, at: datetime, event: str, reason: str) -> None:
         state.log(at, event, "watchkeeper", reason, self._policy.max_timeline)
 
+    def _throttle_of(self, state: IncidentState) -> timedelta:
+        """Longer by as much for every ten revisions, up to 60 times: what lasts needs no new word each time."""
+        return self._throttle * min(1 + state.incident.revision // 10, 60)
+
     def _hold(self, state: IncidentState) -> timedelta:
         return timedelta(seconds=self._type(state).hold_s)
 
@@ -179,10 +192,6 @@ class Lifecycle:
         """The incident's type; the default one where policy has dropped it since the incident opened."""
         types = self._policy.incident_types
         return types.get(state.incident.incident_type) or types[self._policy.default_incident_type]
-
-
-def _source(anomaly: AnomalyEnriched) -> str:
-    return f"{anomaly.series}|{anomaly.detector}|{anomaly.rule or ''}"
 
 
 def _words(duration: timedelta) -> str:

@@ -11,7 +11,7 @@ from bytewax.dataflow import Stream, operator
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from operators.correlate.decision import Decision
-from operators.correlate.ship import ShipCorrelator
+from operators.correlate.ship import SNAPSHOT_VERSION, ShipCorrelator
 from operators.observability import FlowMetrics
 from policy import PolicySet
 from schemas.anomaly import AnomalyEnriched
@@ -26,9 +26,11 @@ log = structlog.get_logger()
 class CorrelateSlot:
     """The correlators of the ships that fall into one slot. State: theirs."""
 
-    def __init__(self, policy: PolicySet) -> None:
+    def __init__(self, policy: PolicySet, slots: int = 1) -> None:
         self._policy = policy
+        self._slots = slots
         self.ships: dict[str, ShipCorrelator] = {}
+        self._empty: list[str] = []
 
     def process(self, event: Event) -> Iterator[Decision]:
         """Take one event; events must come in order."""
@@ -36,8 +38,12 @@ class CorrelateSlot:
         if isinstance(body, AnomalyEnriched):
             yield from self._ship(body.ship_id).take(body, event.at)
         elif isinstance(body, OpsTick):
-            for _, ship in sorted(self.ships.items()):
+            for ship_id, ship in sorted(self.ships.items()):
                 yield from ship.advance(event.at)
+                if ship.is_empty:
+                    self._empty.append(ship_id)
+            while self._empty:
+                del self.ships[self._empty.pop()]
         elif isinstance(body, OpsCommand):
             yield Decision(_refused(body, event.at), None)
 
@@ -49,11 +55,19 @@ class CorrelateSlot:
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
-        return {ship_id: ship.snapshot() for ship_id, ship in self.ships.items()}
+        ships = {ship_id: ship.snapshot() for ship_id, ship in self.ships.items()}
+        return {"v": SNAPSHOT_VERSION, "slots": self._slots, "ships": ships}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a snapshot."""
-        for ship_id, saved in state.items():
+        if state["v"] != SNAPSHOT_VERSION:
+            raise ValueError(f"correlate: snapshot version {state['v']}, expected {SNAPSHOT_VERSION}; start afresh")
+        if state["slots"] != self._slots:
+            raise ValueError(
+                f"correlate: this state was kept in {state['slots']} slots, WATCHKEEPER_CORRELATE_SLOTS is "
+                f"{self._slots}; set it back, or move the recovery folder away to start afresh"
+            )
+        for ship_id, saved in state["ships"].items():
             self._ship(ship_id).restore(saved)
 
 
@@ -135,7 +149,7 @@ def correlate(
                 yield str(crc32(body.ship_id.encode()) % slots), event
 
     def build(resume: dict[str, Any] | None) -> CorrelateLogic:
-        slot = CorrelateSlot(policy)
+        slot = CorrelateSlot(policy, slots)
         if resume is not None:
             slot.restore(resume)
         return CorrelateLogic(slot, metrics)

@@ -21,16 +21,23 @@ class Pending:
         self._latest_arrival: datetime | None = None
 
     def add(self, anomaly: AnomalyEnriched, now: datetime) -> None:
-        """Let one more anomaly wait."""
+        """Let one more anomaly wait; the same one again changes nothing."""
+        if any(each.anomaly_id == anomaly.anomaly_id for each in self._waiting):
+            return
         self._waiting.append(anomaly)
         latest = max(each.ts for each in self._waiting)
         self._waiting = [each for each in self._waiting if latest - each.ts <= self.window][-MAX_WAITING:]
         self._latest_arrival = now
 
     def clear(self, cleared: AnomalyEnriched) -> None:
-        """Take out what fired on the series that has cleared."""
-        source = (cleared.series, cleared.detector, cleared.rule)
-        self._waiting = [each for each in self._waiting if (each.series, each.detector, each.rule) != source]
+        """Take out what a metric's series fired; a log line was said, and quiet does not unsay it."""
+        if not cleared.anomaly_type.startswith("log_"):
+            self._waiting = [each for each in self._waiting if each.source != cleared.source]
+
+    @property
+    def sources(self) -> set[str]:
+        """What the waiting anomalies were fired by."""
+        return {anomaly.source for anomaly in self._waiting}
 
     @property
     def count(self) -> int:

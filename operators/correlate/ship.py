@@ -37,6 +37,7 @@ class ShipCorrelator:
         self._incidents: dict[str, IncidentState] = {}
         self._pending: dict[str, Pending] = {}
         self._deadlines: Deadlines[str] = Deadlines()
+        self._keys_of: dict[str, set[str]] = {}
         self._now: datetime | None = None
         self.counts: Counter[str] = Counter()
 
@@ -56,8 +57,10 @@ class ShipCorrelator:
         key = situation.key
         state = self._incidents.get(key)
         if anomaly.state == "cleared":
-            self._clear(key, state, anomaly, now)
-        elif state is not None and state.active and not self._lifecycle.is_too_old(state, now):
+            self._clear(anomaly, now)
+            return
+        self._keys_of.setdefault(anomaly.source, set()).add(key)
+        if state is not None and state.active and not self._lifecycle.is_too_old(state, now):
             yield from self._absorb(state, anomaly, now)
         elif state is not None and state.active:
             yield from self._succeed(key, situation, state, anomaly, now)
@@ -78,9 +81,8 @@ class ShipCorrelator:
         pending.add(anomaly, now)
         if pending.count < situation.policy.min_events:
             return
-        if closed is None and len(self._incidents) >= self._policy.max_open_incidents:
+        if not self._has_room():
             self.counts["incident_cap"] += 1
-            del self._pending[key]
             return
         del self._pending[key]
         anomalies = pending.in_order()
@@ -107,33 +109,56 @@ class ShipCorrelator:
         remember(new, anomaly, now, timedelta(seconds=self._policy.dedup_ttl_s))
         yield from self._lifecycle.open(new, [anomaly], now)
 
-    def _clear(self, key: str, state: IncidentState | None, anomaly: AnomalyEnriched, now: datetime) -> None:
-        if state is not None and state.active:
-            self._lifecycle.clear(state, anomaly, now)
-        pending = self._pending.get(key)
-        if pending is not None:
-            pending.clear(anomaly)
+    def _has_room(self) -> bool:
+        return sum(state.active for state in self._incidents.values()) < self._policy.max_open_incidents
+
+    def _clear(self, anomaly: AnomalyEnriched, now: datetime) -> None:
+        """What has cleared may be part of several situations, and of others than it would be now."""
+        for key in sorted(self._keys_of.pop(anomaly.source, ())):
+            state = self._incidents.get(key)
+            if state is not None and state.active:
+                self._lifecycle.clear(state, anomaly, now)
+            pending = self._pending.get(key)
+            if pending is not None:
+                pending.clear(anomaly)
+            self._schedule(key)
 
     def _serve(self, key: str, due: datetime) -> Iterator[Decision]:
         pending = self._pending.get(key)
         if pending is not None and pending.expires_at() <= due:
-            del self._pending[key]
+            self._forget(key, self._pending.pop(key).sources)
         state = self._incidents.get(key)
         if state is not None:
+            firing = set(state.firing)
             yield from self._lifecycle.serve(state, due)
+            if not state.active:
+                self._forget(key, firing)
             if self._lifecycle.is_over(state, due):
                 del self._incidents[key]
         self._schedule(key)
 
+    def _forget(self, key: str, sources: set[str]) -> None:
+        """The key no longer waits for these sources to clear."""
+        for source in sources:
+            keys = self._keys_of.get(source, set())
+            keys.discard(key)
+            if not keys:
+                self._keys_of.pop(source, None)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is open, remembered or waiting."""
+        return not self._incidents and not self._pending
+
     def _schedule(self, key: str) -> None:
-        due: list[datetime | None] = []
+        due: list[datetime] = []
         state = self._incidents.get(key)
         if state is not None:
             due.append(self._lifecycle.next_deadline(state))
         pending = self._pending.get(key)
         if pending is not None:
             due.append(pending.expires_at())
-        self._deadlines.set(key, min((at for at in due if at is not None), default=None))
+        self._deadlines.set(key, min(due, default=None))
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
@@ -151,5 +176,13 @@ class ShipCorrelator:
         self._now = state["now"]
         self._incidents = {key: IncidentState.restored(saved) for key, saved in state["incidents"].items()}
         self._pending = {key: Pending.restored(saved) for key, saved in state["pending"].items()}
-        for key in [*self._incidents, *self._pending]:
+        for key, sources in self._sources():
+            for source in sources:
+                self._keys_of.setdefault(source, set()).add(key)
             self._schedule(key)
+
+    def _sources(self) -> Iterator[tuple[str, set[str]]]:
+        for key, state in self._incidents.items():
+            yield key, set(state.firing)
+        for key, pending in self._pending.items():
+            yield key, pending.sources

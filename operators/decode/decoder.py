@@ -1,7 +1,7 @@
 """From payload to events: the Decoder reads one stored message, whatever it holds."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -10,11 +10,14 @@ from pydantic import ValidationError
 
 from operators.decode.payload import BadLine, Unreadable, as_bytes, read_items
 from schemas.base import UUID_PATTERN, Level, Pos
-from schemas.dead_letter import DeadLetter
+from schemas.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
 from schemas.event import Event, RawMessage
 from schemas.identity import content_uuid, event_uuid
 from schemas.ops import Device, OpsCommand, OpsTick
 from schemas.telemetry import LogMessage, MetricSample
+
+MAX_LETTERS = 10
+"""A message with more unreadable items than this becomes one dead letter, whole."""
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -60,16 +63,18 @@ class Decoder:
     """Turns one stored message into events, in order; what cannot be read becomes a dead letter.
 
     Keeps no state, so vessel and archive read alike and a replay reads the same. ts later than the
-    arrival is clamped to it; ts missing is the arrival; ts without a zone is refused.
+    arrival is clamped to it; ts missing is the arrival; ts without a zone is refused. clean takes
+    personal data out of what goes into dead letters.
     """
 
-    def __init__(self, ship_id: str, limits: DecodeLimits) -> None:
+    def __init__(self, ship_id: str, limits: DecodeLimits, clean: Callable[[bytes], bytes] = lambda data: data) -> None:
         self.ship_id = ship_id
         self.limits = limits
+        self._clean = clean
         self._tick = OpsTick(ship_id=ship_id)
 
     def decode(self, raw: RawMessage) -> Iterator[Event | Refused]:
-        """Yield the events of one message by position."""
+        """Yield the events of one message by position, then what was refused of it."""
         if raw.tick:
             yield Event((raw.sequence, -1), raw.observed_at, self._tick)
             return
@@ -80,13 +85,21 @@ class Decoder:
         except Unreadable as error:
             yield self._refuse(raw, 0, raw.data, error)
             return
+        refused: list[Refused] = []
         for index, item in enumerate(items):
             try:
                 if isinstance(item, BadLine):
                     raise Unreadable("not_json", item.reason)
                 yield self._event(raw, (raw.sequence, index), item)
             except Unreadable as error:
-                yield self._refuse(raw, index, raw.data if len(items) == 1 else as_bytes(item), error)
+                if len(refused) <= MAX_LETTERS:
+                    data = raw.data if len(items) == 1 else as_bytes(item)
+                    refused.append(self._refuse(raw, index, data, error))
+        if len(refused) > MAX_LETTERS:
+            first = refused[0]
+            many = Unreadable(first.code, f"more than {MAX_LETTERS} items, the first: {first.letter.reason}")
+            refused = [self._refuse(raw, 0, raw.data, many)]
+        yield from refused
 
     def _event(self, raw: RawMessage, pos: Pos, item: Any) -> Event:
         if not isinstance(item, dict):
@@ -129,7 +142,10 @@ class Decoder:
         self._common(raw, pos, fields, subject)
         if fields.get("device_id") is None and len(subject) > 1:
             fields["device_id"] = subject[1]
-        if fields.get("labels") is None:
+        labels = fields.get("labels")
+        if isinstance(labels, dict):
+            fields["labels"] = {key: str(value) if _is_scalar(value) else value for key, value in labels.items()}
+        elif labels is None:
             fields["labels"] = {}
         return self._timely(MetricSample.model_validate(fields))
 
@@ -161,22 +177,25 @@ class Decoder:
 
     def _refuse(self, raw: RawMessage, index: int, data: bytes, error: Unreadable) -> Refused:
         letter = DeadLetter.of(
-            data,
+            self._clean(data[:MAX_PAYLOAD_BYTES]),
+            size=len(data),
             dead_letter_id=content_uuid("dead_letter", str(raw.identity), str(raw.sequence), str(index)),
             ship_id=self.ship_id,
             stream=raw.stream,
             pos=(raw.sequence, index),
             subject=raw.subject,
             observed_at=raw.observed_at,
-            reason=str(error),
+            reason=self._clean(str(error).encode()).decode(),
         )
         return Refused(error.code, letter, raw.identity)
 
 
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (int, float, bool))
+
+
 def _explain(error: ValidationError) -> str:
-    """The first problem in words: where, what, what was given."""
+    """The first problem in words: where, what, what kind was given (the value itself may be personal)."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    given = repr(first["input"])
-    given = given if len(given) <= 80 else given[:77] + "..."
-    return f"{where}: {first['msg']}, got {given}"[:500]
+    return f"{where}: {first['msg']}, got {type(first['input']).__name__}"[:500]

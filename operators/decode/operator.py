@@ -1,5 +1,6 @@
 """decode: the step that reads messages; what cannot be read leaves as dead letters."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +11,7 @@ from bytewax.dataflow import Stream, operator
 
 from operators.decode.decoder import DecodeLimits, Decoder, Refused
 from operators.observability import FlowMetrics
-from operators.redact import Redactor, redactor_of
+from operators.redact import redactor_of
 from policy import PolicySet
 from schemas.dead_letter import DeadLetter
 from schemas.event import Event, RawMessage
@@ -28,28 +29,42 @@ class DecodeOut:
 
 
 @operator
-def decode(step_id: str, up: Stream[RawMessage], *, ship_id: str, policy: PolicySet, metrics: FlowMetrics) -> DecodeOut:
+def decode(
+    step_id: str,
+    up: Stream[RawMessage],
+    *,
+    ship_id: str,
+    policy: PolicySet,
+    metrics: FlowMetrics,
+    log_level: int = logging.WARNING,
+) -> DecodeOut:
     """Read every message; what cannot be read leaves by the second stream, counted by reason.
 
     Stateless; each message gives the same events whenever it is read.
     """
     ingest = policy.for_ship(ship_id).ingest
-    redactor = redactor_of(policy, ship_id)
     decoder = Decoder(
         ship_id,
         DecodeLimits(ingest.max_message_bytes, ingest.max_items_per_message, timedelta(seconds=ingest.max_future_s)),
+        redactor_of(policy, ship_id).payload,
     )
 
     def read(batch: list[RawMessage]) -> Iterable[Event | Refused]:
         for raw in batch:
             yield from decoder.decode(raw)
 
+    said = [-1]  # one line in the log a message, however many letters it gives
+
     def dead_letter(item: Event | Refused) -> DeadLetter | None:
         if isinstance(item, Event):
             return None
         metrics.dead_letters.labels(item.code).inc()
-        letter = _redacted(item.letter, redactor)
-        log.warning(
+        letter = item.letter
+        if letter.index > 0 and letter.sequence == said[0]:
+            return letter
+        said[0] = letter.sequence
+        log.log(
+            log_level,
             "dead letter",
             reason=letter.reason,
             subject=letter.subject,
@@ -61,12 +76,6 @@ def decode(step_id: str, up: Stream[RawMessage], *, ship_id: str, policy: Policy
 
     items = op.flat_map_batch("read", up, read)
     return DecodeOut(op.filter_map("events", items, _event), op.filter_map("dead_letters", items, dead_letter))
-
-
-def _redacted(letter: DeadLetter, redactor: Redactor) -> DeadLetter:
-    """The letter without personal data; the original is in the stream under its sequence, for its age."""
-    payload = redactor.text(letter.payload)[0] if letter.encoding == "utf-8" else letter.payload
-    return letter.model_copy(update={"payload": payload, "reason": redactor.text(letter.reason)[0]})
 
 
 def _event(item: Event | Refused) -> Event | None:

@@ -34,7 +34,7 @@ def read_items(data: bytes, max_bytes: int, max_items: int) -> list[Any]:
     if not data.strip():
         raise Unreadable("empty", "empty message, expected JSON")
     try:
-        value = from_json(data, allow_inf_nan=False)
+        value = from_json(data)
     except ValueError as error:
         value = _lines(data, error)
     items = value if isinstance(value, list) else [value]
@@ -59,7 +59,7 @@ def _lines(data: bytes, whole: ValueError) -> list[Any]:
     good = 0
     for line in lines:
         try:
-            items.append(from_json(line, allow_inf_nan=False))
+            items.append(from_json(line))
             good += 1
         except ValueError as error:
             items.append(BadLine(line, f"not JSON: {error}"))

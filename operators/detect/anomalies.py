@@ -1,15 +1,18 @@
 """Findings become anomalies: what is published, and reads by itself."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from math import isfinite
+from typing import NamedTuple
 
 from operators.detect.finding import Finding
 from operators.detect.metric_series import Detector
 from operators.detect.pattern import PatternRule
 from operators.detect.pattern_series import Report
 from schemas.anomaly import AnomalyDetected
+from schemas.base import Domain, Pos
 from schemas.event import Event
 from schemas.identity import content_uuid
-from schemas.telemetry import LogMessage, MetricSample
+from schemas.telemetry import MetricSample
 
 MAX_TEXT = 300
 
@@ -23,7 +26,7 @@ def metric_anomaly(
     return AnomalyDetected(
         tracking_id=sample.tracking_id,
         ship_id=sample.ship_id,
-        anomaly_id=_anomaly_id(series, detector.kind, detector.rule, finding.state, sample.tracking_id),
+        anomaly_id=_anomaly_id(event.pos, series, detector.kind, detector.rule, finding.state, sample.tracking_id),
         pos=event.pos,
         ts=sample.ts,
         observed_at=event.at,
@@ -40,9 +43,9 @@ def metric_anomaly(
         severity_hint=detector.severity,
         score=finding.score,
         metric_value=sample.metric_value,
-        expected=finding.expected,
-        lower=finding.lower,
-        upper=finding.upper,
+        expected=_finite(finding.expected),
+        lower=_finite(finding.lower),
+        upper=_finite(finding.upper),
         unit=sample.unit,
         since=datetime.fromtimestamp(finding.since, UTC),
         evidence_ids=(sample.tracking_id,),
@@ -50,7 +53,16 @@ def metric_anomaly(
     )
 
 
-def pattern_anomaly(event: Event, series: str, rule: PatternRule, line: LogMessage, report: Report) -> AnomalyDetected:
+class LineSource(NamedTuple):
+    """Whose lines a pattern series is made of."""
+
+    ship_id: str
+    domain: Domain
+    service: str
+    device_id: str
+
+
+def pattern_anomaly(event: Event, series: str, rule: PatternRule, line: LineSource, report: Report) -> AnomalyDetected:
     """The anomaly of one report about lines that match a pattern."""
     hit = report.hit
     state = "cleared" if report.cleared else "firing"
@@ -63,7 +75,7 @@ def pattern_anomaly(event: Event, series: str, rule: PatternRule, line: LogMessa
     return AnomalyDetected(
         tracking_id=hit.tracking_id,
         ship_id=line.ship_id,
-        anomaly_id=_anomaly_id(series, "pattern", rule.name, state, hit.tracking_id),
+        anomaly_id=_anomaly_id(event.pos, series, "pattern", rule.name, state, hit.tracking_id),
         pos=event.pos,
         ts=hit.ts,
         observed_at=report.at,
@@ -86,16 +98,22 @@ def pattern_anomaly(event: Event, series: str, rule: PatternRule, line: LogMessa
     )
 
 
-def series_gone(
-    event: Event, sample: MetricSample, series: str, detector: Detector, limit: timedelta
+def cleared_anomaly(
+    event: Event, sample: MetricSample, series: str, detector: Detector, reason: str
 ) -> AnomalyDetected:
-    """What still fired when a series was forgotten is cleared, saying so."""
-    finding = Finding("cleared", 0.0, None, None, None, sample.ts.timestamp(), f"no sample for {limit}, forgotten")
+    """What still fired when nobody watches it any more is cleared, saying why."""
+    finding = Finding("cleared", 0.0, None, None, None, sample.ts.timestamp(), reason)
     return metric_anomaly(event, sample, series, detector, finding)
 
 
-def _anomaly_id(series: str, detector: str, rule: str | None, state: str, tracking_id: str) -> str:
-    return content_uuid("anomaly", series, detector, rule or "", state, tracking_id)
+def _finite(value: float | None) -> float | None:
+    """JSON knows no infinity: a bound without end is no bound."""
+    return value if value is not None and isfinite(value) else None
+
+
+def _anomaly_id(pos: Pos, series: str, detector: str, rule: str | None, state: str, tracking_id: str) -> str:
+    """Its place as well: a sender may use one tracking id twice."""
+    return content_uuid("anomaly", str(pos[0]), str(pos[1]), series, detector, rule or "", state, tracking_id)
 
 
 def _when(at: datetime) -> str:

@@ -9,6 +9,7 @@ from operators.detect.finding import Finding, clock_time, number
 from operators.detect.tail import TailSettings
 
 HUGE = 1e150
+_UNCLIPPED = 8.0  # samples that make the first scale
 _STATE = Struct("<Bd3dd")
 VERSION = 1
 
@@ -47,14 +48,15 @@ def ewma_settings(
     min_std_fraction: float = 0.001,
     min_deviation: float = 0.0,
     tail_shape: float = 3.0,
-    tail_scale: float = 1.5,
+    tail_scale: float = 2.5,
     tail_memory: float = 1e6,
 ) -> EwmaSettings:
     """Settings of Ewma.
 
     risk: expected false firings per sample. fading, scale_fading, long_fading: weight of a new
     sample in the mean, the variance and the long variance. relearn: samples in a row on one side
-    after which their level is the normal one. clip, level: standard deviations. min_std,
+    after which their level is the normal one. clip, scale_clip, level: standard deviations (of what the mean
+    and the variance learn; above which the tail counts peaks). min_std,
     min_deviation: units of the metric; min_std_fraction: part of the mean. tail_*: see TailSettings.
     """
     tail = TailSettings(level, risk, tail_shape, tail_scale, tail_memory)
@@ -77,9 +79,9 @@ class Ewma:
     """Fires when samples in a row lie further from the exponentially weighted mean than the tail explains.
 
     With weights a, b, c (fading, scale_fading, long_fading; 1 / n while n is smaller), the deviation
-    d = x - m before learning x, and r = d clipped to ±clip s:
+    d = x - m before learning x, r = d clipped to ±clip s, q = d clipped to ±scale_clip s (from the 9th sample on):
 
-        m += a r,   V += b (r² - V),   L += c (r² - L),
+        m += a r,   V += b (q² - V),   L += c (q² - L),
         s = max(sqrt(max(V, L)), min_std, min_std_fraction |m|),   u = d / s.
 
     Excursion judges u. Clipping keeps an outlier out of the mean; L keeps the scale after a pause in
@@ -148,11 +150,11 @@ class Ewma:
             self._mean = value
             return
         square = deviation * deviation
-        if n > 20.0 and scale > min_std:
-            limit = clip * scale
-            deviation = limit if deviation > limit else -limit if deviation < -limit else deviation
+        if n > _UNCLIPPED and scale > min_std:
             limit = (clip if self._judge.firing else scale_clip) * scale
             square = min(square, limit * limit)
+            limit = clip * scale
+            deviation = limit if deviation > limit else -limit if deviation < -limit else deviation
         part = 1.0 / n
         self._mean += (fading if fading > part else part) * deviation
         part = 1.0 / (n - 1.0)

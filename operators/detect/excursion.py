@@ -32,8 +32,7 @@ class Excursion:
 
     v = min |u| over the last `hold` samples when all lie on one side beyond `quiet`, else 0. It fires
     when v reaches the bound of the series' PeakTail and clears after `hold` samples in a row with
-    |u| < max(quiet, clear * bound). The highest v of an excursion becomes a peak of the tail, capped
-    at the bound, so a fault raises the bound a little and never blinds it. score = r / (1 + r) with
+    |u| < max(quiet, clear * bound). The highest v of an excursion becomes a peak of the tail. score = r / (1 + r) with
     r = v / bound. State: about 75 bytes in a snapshot, 350 in memory; cost: two comparisons a sample
     while nothing happens.
     """
@@ -53,7 +52,7 @@ class Excursion:
 
     def update(self, at: float, u: float) -> int:
         """Take one deviation (seconds since 1970, deviation / scale): FIRED, CLEARED or 0."""
-        self.tail.samples += 1.0
+        self.tail.count()
         quiet = self.settings.quiet
         if -quiet < u < quiet:
             if self._run:
@@ -70,10 +69,6 @@ class Excursion:
         return ratio / (1.0 + ratio)
 
     def _beyond(self, at: float, u: float) -> int:
-        direction = self.settings.direction
-        if (direction == "up" and u < 0.0) or (direction == "down" and u > 0.0):
-            self._end()
-            return self._calmer() if self.firing else 0
         if self._run and (self._run[-1] > 0.0) != (u > 0.0):
             self._end()
         hold = self.settings.hold
@@ -83,11 +78,15 @@ class Excursion:
         self.run_length += 1
         if self.firing:
             self._peak = max(self._peak, self._held())
-            if abs(u) < self.settings.clear * self.bound:
+            if abs(u) < self.settings.clear * self.bound or not self._is_watched(u):
                 return self._calmer()
             self._calm = 0
             return 0
-        return self._rise()
+        return self._rise() if self._is_watched(u) else 0
+
+    def _is_watched(self, u: float) -> bool:
+        direction = self.settings.direction
+        return direction == "both" or (u > 0.0) == (direction == "up")
 
     def _rise(self) -> int:
         held = self._held()
@@ -103,7 +102,7 @@ class Excursion:
         return FIRED
 
     def _held(self) -> float:
-        if len(self._run) < self.settings.hold:
+        if len(self._run) < self.settings.hold or not self._is_watched(self._run[-1]):
             return 0.0
         return min(abs(u) for u in self._run)
 
@@ -117,9 +116,7 @@ class Excursion:
 
     def _end(self) -> None:
         if self._peak > 0.0:
-            tail = self.tail
-            tail.add(min(self._peak, tail.bound()))
-            tail.forget()
+            self.tail.add(self._peak)
             self._peak = 0.0
         self._run = ()
         self.run_length = 0

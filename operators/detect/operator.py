@@ -12,6 +12,7 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from operators.detect.slot import DetectSlot, SlotTick
 from operators.observability import FlowMetrics
+from operators.order import order
 from policy import PolicySet
 from schemas.anomaly import AnomalyDetected
 from schemas.event import Event
@@ -28,6 +29,10 @@ def slot_of(name: str, slots: int) -> str:
     '17'
     """
     return str(crc32(name.encode()) % slots)
+
+
+LOG_SLOTS = 8
+"""State keys of log lines, apart from those of samples: their deadlines need every tick."""
 
 
 class DetectLogic(StatefulBatchLogic[Event, Event, dict[str, Any]]):
@@ -73,9 +78,10 @@ def detect(
 ) -> Stream[Event]:
     """Find anomalies: samples and lines go in, anomalies come out, with ticks and commands in their places.
 
-    Keyed by a fixed number of slots (hash of the series). State: that of every series seen within
-    policy.detect.series_expiry_s, at most max_series of a kind in all; beyond that new series are
-    counted and not judged. Ticks reach every slot; slot 0 passes them on, once.
+    They leave in the order of the log. Keyed by a fixed number of slots (hash of the series). State:
+    that of every series seen within policy.detect.series_expiry_s, at most max_series of a kind in
+    all; beyond that new series are counted and not judged. A tick reaches every slot of log lines, the first of which passes it on, and
+    one slot of samples in turn: a slot that nothing touches is not written to the recovery store.
     """
 
     def to_slots(batch: list[Event]) -> Iterable[tuple[str, Event]]:
@@ -84,24 +90,26 @@ def detect(
             if isinstance(body, MetricSample):
                 yield slot_of(series_id(body), slots), event
             elif isinstance(body, LogMessage):
-                yield slot_of(f"{body.ship_id}/{body.device_id}/{body.service}", slots), event
+                name = f"{body.ship_id}/{body.device_id}/{body.service}"
+                yield f"log{slot_of(name, LOG_SLOTS)}", event
             elif isinstance(body, OpsTick):
-                yield "0", event
+                yield "log0", event
                 copy = event._replace(body=SlotTick(ship_id=body.ship_id))
-                yield from ((key, copy) for key in other_slots)
+                yield from ((key, copy) for key in other_log_slots)
+                yield slot_of(str(event.at), slots), copy
             else:
-                yield "0", event
+                yield "log0", event
 
     def build(resume: dict[str, Any] | None) -> DetectLogic:
-        slot = DetectSlot(policy, max_series=-(-max_series // slots))
+        slot = DetectSlot(policy, max_series=-(-max_series // slots), slots=slots)
         if resume is not None:
             slot.restore(resume)
         return DetectLogic(slot, metrics)
 
-    other_slots = [str(slot) for slot in range(1, slots)]
+    other_log_slots = [f"log{slot}" for slot in range(1, LOG_SLOTS)]
     keyed: KeyedStream[Event] = op.flat_map_batch("to_slots", up, to_slots)
     found = op.stateful_batch("slots", keyed, build)
-    return op.map("unkey", found, _value)
+    return order("order", op.map("unkey", found, _value))
 
 
 def _value(item: tuple[str, Event]) -> Event:

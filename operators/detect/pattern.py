@@ -10,6 +10,8 @@ from schemas.base import Domain, Level, Severity
 from schemas.telemetry import LogMessage
 
 MAX_FIELD = 256
+MAX_SCANNED = 4096
+"""Characters of a line that are looked at; what matters comes early, and a scan takes time."""
 _GROUP = re.compile(r"\(\?P(<|=)(\w+)([>)])")
 
 
@@ -55,7 +57,7 @@ class PatternMatcher:
     def search(self, text: str, domain: Domain, service: str, level: Level) -> Match | None:
         """The same for the parts of a line."""
         compiled = self._applicable(domain, service, level)
-        found = compiled.search(text) if compiled is not None else None
+        found = compiled.search(text, 0, MAX_SCANNED) if compiled is not None else None
         if found is None:
             return None
         groups = {name: value for name, value in found.groupdict().items() if value is not None}

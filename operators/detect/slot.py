@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from operators.deadlines import Deadlines
-from operators.detect.anomalies import metric_anomaly, pattern_anomaly, series_gone
+from operators.detect.anomalies import MAX_TEXT, LineSource, cleared_anomaly, metric_anomaly, pattern_anomaly
 from operators.detect.metric_series import MetricSeries, choose_detectors
 from operators.detect.pattern import PatternMatcher, PatternRule
 from operators.detect.pattern_series import Hit, PatternSeries, PatternTiming
@@ -32,14 +32,16 @@ class DetectSlot:
     holds what was not judged, by reason, for the operator to collect.
     """
 
-    def __init__(self, policy: PolicySet, *, max_series: int) -> None:
+    def __init__(self, policy: PolicySet, *, max_series: int, slots: int = 1) -> None:
         self._policy = policy
+        self._slots = slots
         self._max_series = max_series
         self._metrics: dict[str, MetricSeries] = {}
-        self._patterns: dict[str, tuple[PatternSeries, PatternRule, LogMessage]] = {}
+        self._patterns: dict[str, tuple[PatternSeries, PatternRule, LineSource]] = {}
         self._deadlines: Deadlines[str] = Deadlines()
         self._matchers: dict[str, PatternMatcher] = {}
         self._expire_at: datetime | None = None
+        self._with_orphans: list[str] = []
         self.counts: Counter[str] = Counter()
 
     def process(self, event: Event) -> Iterator[Event]:
@@ -78,7 +80,8 @@ class DetectSlot:
             return
         name = f"{line.ship_id}/{line.device_id}/{line.service}/log:{match.rule.name}"
         yield from self._due_of(name, event)
-        hit = Hit(line.tracking_id, line.ts, match.fields, line.msg)
+        hit = Hit(line.tracking_id, line.ts, match.fields, line.msg[:MAX_TEXT])
+        source = LineSource(line.ship_id, line.domain, line.service, line.device_id)
         known = self._patterns.get(name)
         if known is None:
             if len(self._patterns) >= self._max_series:
@@ -87,11 +90,11 @@ class DetectSlot:
             series = PatternSeries(_timing(self._policy.for_ship(line.ship_id)), hit, event.at)
         else:
             series = known[0]
-        self._patterns[name] = (series, match.rule, line)
+        self._patterns[name] = (series, match.rule, source)
         report = series.hit(hit, event.at)
         self._deadlines.set(name, series.deadline)
         if report is not None:
-            yield Event(event.pos, report.at, pattern_anomaly(event, name, match.rule, line, report))
+            yield Event(event.pos, report.at, pattern_anomaly(event, name, match.rule, source, report))
 
     def _due_of(self, name: str, event: Event) -> Iterator[Event]:
         """Serve the deadlines of one series that lie at or before the event."""
@@ -101,17 +104,29 @@ class DetectSlot:
     def _tick(self, event: Event) -> Iterator[Event]:
         for at, name in self._deadlines.due(event.at):
             yield self._report(name, event, at)
+        for name in self._with_orphans:
+            yield from self._clear_orphans(name, event)
+        self._with_orphans.clear()
         if self._expire_at is None or event.at >= self._expire_at:
             self._expire_at = event.at + EXPIRY_EVERY
             yield from self._expire(event)
 
     def _report(self, name: str, event: Event, at: datetime) -> Event:
-        series, rule, line = self._patterns[name]
+        series, rule, source = self._patterns[name]
         report = series.due(at)
         if report.cleared:
             del self._patterns[name]
         self._deadlines.set(name, None if report.cleared else series.deadline)
-        return Event(event.pos, at, pattern_anomaly(event, name, rule, line, report))
+        return Event(event.pos, at, pattern_anomaly(event, name, rule, source, report))
+
+    def _clear_orphans(self, name: str, event: Event) -> Iterator[Event]:
+        series = self._metrics.get(name)
+        if series is None:
+            return
+        for detector in series.orphans:
+            reason = "policy no longer watches this"
+            yield Event(event.pos, event.at, cleared_anomaly(event, series.last, name, detector, reason))
+        series.orphans.clear()
 
     def _expire(self, event: Event) -> Iterator[Event]:
         for name, series in sorted(self._metrics.items()):
@@ -120,11 +135,14 @@ class DetectSlot:
                 continue
             del self._metrics[name]
             for detector in series.firing():
-                yield Event(event.pos, event.at, series_gone(event, series.last, name, detector, limit))
+                reason = f"no sample for {limit}, forgotten"
+                yield Event(event.pos, event.at, cleared_anomaly(event, series.last, name, detector, reason))
 
     def _matcher(self, ship_id: str) -> PatternMatcher:
         matcher = self._matchers.get(ship_id)
         if matcher is None:
+            if len(self._matchers) >= 1000:
+                self._matchers.clear()
             matcher = self._matchers[ship_id] = PatternMatcher(_pattern_rules(self._policy.for_ship(ship_id)))
         return matcher
 
@@ -132,11 +150,12 @@ class DetectSlot:
         """The state as plain data."""
         return {
             "v": SNAPSHOT_VERSION,
+            "slots": self._slots,
             "expire_at": self._expire_at,
             "metrics": {name: series.snapshot() for name, series in self._metrics.items()},
             "patterns": {
-                name: (series.snapshot(), tuple(rule), line.model_dump())
-                for name, (series, rule, line) in self._patterns.items()
+                name: (series.snapshot(), tuple(rule), tuple(source))
+                for name, (series, rule, source) in self._patterns.items()
             },
         }
 
@@ -144,16 +163,23 @@ class DetectSlot:
         """Take over a snapshot; it then behaves as if it had never stopped."""
         if state["v"] != SNAPSHOT_VERSION:
             raise ValueError(f"detect: snapshot version {state['v']}, expected {SNAPSHOT_VERSION}; start afresh")
+        if state["slots"] != self._slots:
+            raise ValueError(
+                f"detect: this state was kept in {state['slots']} slots, WATCHKEEPER_DETECT_SLOTS is {self._slots}; "
+                "set it back, or move the recovery folder away to start afresh"
+            )
         self._expire_at = state["expire_at"]
         for name, saved in state["metrics"].items():
             sample = MetricSample.model_validate(saved["last"])
             series = MetricSeries(choose_detectors(self._policy.for_ship(sample.ship_id), sample), sample)
             series.restore(saved)
             self._metrics[name] = series
-        for name, (saved, rule, line) in state["patterns"].items():
-            message = LogMessage.model_validate(line)
-            pattern = PatternSeries.restored(_timing(self._policy.for_ship(message.ship_id)), saved)
-            self._patterns[name] = (pattern, PatternRule(*rule), message)
+            if series.orphans:
+                self._with_orphans.append(name)
+        for name, (saved, rule, parts) in state["patterns"].items():
+            source = LineSource(*parts)
+            pattern = PatternSeries.restored(_timing(self._policy.for_ship(source.ship_id)), saved)
+            self._patterns[name] = (pattern, PatternRule(*rule), source)
             self._deadlines.set(name, pattern.deadline)
 
 

@@ -15,7 +15,7 @@ class TailSettings(NamedTuple):
     level: float = 5.0
     risk: float = 1e-7
     shape: float = 3.0
-    scale: float = 1.5
+    scale: float = 2.5
     memory: float = 1e6
 
 
@@ -63,16 +63,22 @@ class PeakTail:
         exponent = log(ratio) / (shape + self.peaks)
         return level + (scale + self.excess) * expm1(exponent)
 
-    def forget(self) -> None:
-        """Let history count half when it has grown to twice the memory; to be called now and then."""
+    def count(self) -> None:
+        """One more sample; history that has grown to twice the memory counts half from here."""
+        self.samples += 1.0
         if self.samples >= 2.0 * self.settings.memory:
             self.samples *= 0.5
             self.peaks *= 0.5
             self.excess *= 0.5
 
     def add(self, peak: float) -> None:
-        """Take the peak of one excursion; one at or under the level is none."""
+        """Take the peak of one excursion; one at or under the level is none.
+
+        It is capped a prior's scale above the bound, so a fault raises the bound a little and never
+        blinds, and what fires again and again is learnt.
+        """
         excess = peak - self.settings.level
         if excess > 0.0:
+            excess = min(excess, self.bound() + self.settings.scale - self.settings.level)
             self.peaks += 1.0
             self.excess += excess

@@ -9,7 +9,7 @@ class Threshold:
     """Fires when every sample for hold_s seconds lay beyond a bound; clears at a level of its own.
 
     With bound b, clear level c and value x, the excess is e = |x - b| / |b - c| (or / |b| when the
-    two are one), and score = 0.5 + 0.5 e / (1 + e). A range has both bounds. State: two numbers a
+    two are one), and score = 1 - 0.5 / (1 + e). A range has both bounds. State: two numbers a
     series (16 bytes in a snapshot); cost: two comparisons a sample. Source: the usual practice of
     monitoring systems (Nagios soft states, Prometheus `for`).
 
@@ -38,7 +38,7 @@ class Threshold:
         if not self._is_beyond(value):
             self.since = None
             return None
-        if self.since is None:
+        if self.since is None or self.since > at:
             self.since = at
         if at - self.since < self.hold_s:
             return None
@@ -63,7 +63,7 @@ class Threshold:
         held = f" for {number(at - since)} s (since {clock_time(since)})" if self.hold_s else ""
         return Finding(
             state="firing",
-            score=0.5 + 0.5 * excess / (1.0 + excess),
+            score=1.0 - 0.5 / (1.0 + excess),
             expected=None,
             lower=self.below,
             upper=self.above,

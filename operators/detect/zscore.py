@@ -9,6 +9,12 @@ from river import stats, utils
 
 from operators.detect.finding import Finding, clock_time, number
 
+LIMIT = 1e100
+"""Values beyond are taken as this: the square of a larger one is infinite."""
+
+GLITCH = 1e4
+"""A value so many deviations off leaves rounding errors behind when the window lets it go."""
+
 
 class ZScore:
     """Fires when hold_samples in a row lie further than `fire` standard deviations from the rolling mean.
@@ -47,6 +53,7 @@ class ZScore:
 
     def update(self, at: float, value: float) -> Finding | None:
         """Take one sample (seconds since 1970, value)."""
+        value = max(-LIMIT, min(LIMIT, value))
         var = self._rolling.obj
         seen = len(self._rolling.window)
         mean = var.mean.get()
@@ -59,10 +66,14 @@ class ZScore:
         return self._judge(at, value, mean, scale, z, seen)
 
     def _learn(self, value: float) -> None:
-        """Take the value in; once a turn of the window sum it up afresh, so that rounding never piles up."""
+        """Take the value in; once a turn, and after a glitch, sum the window up afresh: rounding never piles up."""
+        values = self._rolling.window
+        leaving = values[0][0][0] if len(values) == self.window else value
         self._rolling.update(value)
         self._turn += 1
-        if self._turn >= self.window:
+        var = self._rolling.obj
+        is_glitch = abs(leaving - var.mean.get()) > GLITCH * max(sqrt(max(var.get(), 0.0)), self.min_std)
+        if is_glitch or self._turn >= self.window:
             self._rolling = _rolling(self._values(), self.window)
             self._turn = 0
 
@@ -85,7 +96,7 @@ class ZScore:
         if not self.firing:
             msg = f"{number(value)} is as expected again ({number(mean)} over {seen} samples)"
             return Finding("cleared", 0.0, mean, lower, upper, self._since, msg)
-        ratio = abs(z) / self.fire
+        ratio = min(abs(z) / self.fire, 1e6)
         msg = (
             f"{number(value)} is {number(abs(z))} standard deviations {'above' if z > 0 else 'below'} "
             f"the mean {number(mean)} of the last {seen} samples, bounds {number(lower)} to {number(upper)}, "

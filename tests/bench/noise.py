@@ -1,6 +1,7 @@
 """Noise without faults, on which every firing is false: values of one series, in order."""
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +16,12 @@ def white(rng: np.random.Generator, count: int) -> Values:
 
 def ar1(rng: np.random.Generator, count: int, phi: float = 0.95) -> Values:
     """Autoregressive: today is nearly yesterday."""
-    from scipy.signal import lfilter
-
     draws = rng.standard_normal(count) * np.sqrt(1 - phi * phi)
-    return 50.0 + 2.0 * np.asarray(lfilter([1.0], [1.0, -phi], draws))
+    draws[0] /= np.sqrt(1 - phi * phi)
+    return 50.0 + 2.0 * np.fromiter(accumulate(draws, lambda last, draw: phi * last + draw), np.float64, count)
 
 
-def seasonal(rng: np.random.Generator, count: int, period: int = 1440) -> Values:
+def seasonal(rng: np.random.Generator, count: int, period: float = 1440.0) -> Values:
     """A daily and a weekly wave under Gaussian noise."""
     turn = 2 * np.pi * np.arange(count) / period
     phase = rng.uniform(0, 2 * np.pi)

@@ -81,7 +81,7 @@ DEEP = b"[" * 10_000 + b"]" * 10_000
 RUBBISH: list[tuple[str, bytes, str]] = [
     ("truncated JSON", b'{"metric_name": "cpu_p', "not JSON"),
     ("wrong types", b'{"service": "node", "metric_name": 7, "metric_value": []}', "metric"),
-    ("NaN", b'{"service": "node", "metric_name": "m", "metric_value": NaN}', "not JSON"),
+    ("NaN", b'{"service": "node", "metric_name": "m", "metric_value": NaN}', "finite"),
     ("a message of 1 MB", b'{"msg": "' + b"x" * 1_000_000 + b'"}', "bytes, at most"),
     ("invalid UTF-8", b'{"msg": "\xff\xfe"}', "not JSON"),
     ("empty", b"", "empty"),

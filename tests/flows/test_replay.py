@@ -117,6 +117,10 @@ def test_every_capture_replays() -> None:
         ('{"seq": 1, "subject": "s", "ts": "2026-01-01T00:00:00", "headers": {}, "data": ""}', "time zone missing"),
         ('{"seq": 1, "subject": "s", "ts": "2026-01-01T00:00:00Z", "headers": {}, "data_base64": "%"}', ":1: expected"),
         ("[]", ":1: expected a line"),
+        ("[" * 200_000, ":1: expected a line"),
+        ('{"seq": 1, "subject": "s", "ts": "2026-01-01T00:00:00Z", "headers": {}, "data": 5}', ":1: expected a line"),
+        ('{"seq": 1, "subject": "s", "ts": "2026-01-01T00:00:00Z", "headers": [1], "data": ""}', ":1: expected a line"),
+        ('{"seq": 0, "subject": "s", "ts": "2026-01-01T00:00:00Z", "headers": {}, "data": ""}', "expected it to rise"),
     ],
 )
 def test_what_is_no_capture_is_refused_with_file_and_line(tmp_path: Path, text: str, says: str) -> None:
@@ -128,7 +132,8 @@ def test_what_is_no_capture_is_refused_with_file_and_line(tmp_path: Path, text: 
 
 
 def test_a_cut_gzip_is_refused(tmp_path: Path) -> None:
-    good = '{"seq": 1, "subject": "s", "ts": "2026-01-01T00:00:00Z", "headers": {}, "data": "x"}\n' * 100
+    line = '{"seq": %d, "subject": "s", "ts": "2026-01-01T00:00:00Z", "headers": {}, "data": "x"}\n'
+    good = "".join(line % n for n in range(1, 101))
     file = tmp_path / "cut.ndjson.gz"
     file.write_bytes(gzip.compress(good.encode())[:-20])
     with pytest.raises(CaptureError, match=r"cut\.ndjson\.gz: cannot be read"):

@@ -22,7 +22,13 @@ from schemas.event import Outgoing, RawMessage
 from tests.support.flow import SETTINGS, first_of_each, run_vessel
 from tests.support.make import raw
 
-STATEFUL = ["vessel.telemetry", "vessel.detect.slots", "vessel.correlate.slots", "vessel.jetstream"]
+STATEFUL = [
+    "vessel.telemetry",
+    "vessel.detect.slots",
+    "vessel.detect.order.sort",
+    "vessel.correlate.slots",
+    "vessel.jetstream",
+]
 
 
 def story(seed: int = 1) -> list[RawMessage]:
@@ -100,6 +106,9 @@ def test_batch_size_and_epoch_change_nothing(batch: int, epoch: timedelta) -> No
     messages = with_ticks(story())
     expected = run_vessel(TestingSource(messages, 100))
     out = run_vessel(TestingSource(messages, batch), epoch_interval=epoch)
+    assert [each for each in out if each.subject.startswith("anomaly.detected")] == [
+        each for each in expected if each.subject.startswith("anomaly.detected")
+    ]
     assert incidents(out) == incidents(expected)
     assert first_of_each(out) == first_of_each(expected)
     assert len(out) == len(expected)

@@ -4,15 +4,19 @@ from typing import Any
 
 import pytest
 
+from operators.correlate.operator import CorrelateSlot
 from operators.correlate.ship import ShipCorrelator
 from policy import Policy, load_policy
 from schemas.anomaly import AnomalyEnriched
 from schemas.base import Severity
+from schemas.event import Event
 from schemas.incident import IncidentPublished, SuppressionRecord
 from schemas.insight import EnrichmentRequest
+from schemas.ops import OpsTick
 from tests.support.make import at, enriched
 
-POLICY = load_policy(None).default
+POLICY_SET = load_policy(None)
+POLICY = POLICY_SET.default
 
 
 def policy(**correlate: Any) -> Policy:
@@ -236,3 +240,71 @@ def test_a_type_that_policy_no_longer_has_still_resolves() -> None:
 def test_an_anomaly_of_an_unknown_type_is_correlated_by_the_rules() -> None:
     timeline = Timeline().take(enriched(0, incident_type="nonsense"))
     assert timeline.incidents[0].incident_type == "resource_pressure"
+
+
+def test_what_clears_resolves_every_incident_it_fired_in_whatever_its_key_would_be_now() -> None:
+    by_user = Timeline(resource_pressure={"keys": ("device_id", "fields.user")})
+    by_user.take(enriched(0, fields={"user": "eva"}), enriched(1, fields={"user": "bob"}))
+    by_user.take(cleared(20, fields={"user": "bob"})).until(500)
+    assert [each.event for each in by_user.incidents] == ["created", "created", "resolved", "resolved"]
+    moved = Timeline().take(enriched(0, domain="comms"), cleared(20, domain="net", incident_type=None)).until(500)
+    assert moved.incidents[-1].event == "resolved"
+
+
+def test_it_is_resolved_though_policy_changed_its_keys_meanwhile() -> None:
+    before = Timeline().take(enriched(0))
+    after = Timeline(resource_pressure={"keys": ("service",)})
+    after.ship.restore(before.ship.snapshot())
+    after.take(cleared(20)).until(500)
+    assert after.incidents[-1].event == "resolved"
+
+
+def test_an_incident_whose_clear_was_lost_is_closed_in_the_end() -> None:
+    timeline = Timeline(forget_s=86_400).take(enriched(0)).until(86_399)
+    assert timeline.incidents[-1].status == "open"
+    timeline.until(90_000)
+    assert (timeline.incidents[-1].event, timeline.incidents[-1].updated_at) == ("resolved", at(86_400))
+
+
+def test_one_line_delivered_three_times_is_one_finding() -> None:
+    timeline = Timeline(resource_pressure={"min_events": 3}).take(enriched(0), enriched(0), enriched(0))
+    assert timeline.incidents == []
+
+
+def test_a_line_once_said_counts_though_its_pattern_has_fallen_quiet() -> None:
+    timeline = Timeline(resource_pressure={"min_events": 3, "window_s": 1200})
+    for n in range(3):
+        second = 400.0 * n
+        fields: Any = {"anomaly_type": "log_pattern", "series": "aurora/srv-1/sshd/log:x", "detector": "pattern"}
+        timeline.take(enriched(second, **fields), cleared(second + 300, **fields))
+    assert timeline.events[0] == ("created", 800.0)
+
+
+def test_what_was_refused_at_the_cap_is_raised_when_there_is_room() -> None:
+    timeline = Timeline(max_open_incidents=1).take(enriched(0), enriched(1, device_id="srv-2"))
+    assert len(timeline.incidents) == 1
+    timeline.take(cleared(10)).until(100)
+    timeline.take(enriched(101, device_id="srv-2", detector="zscore"))
+    assert {scope.device_id for each in timeline.incidents for scope in each.scope} == {"srv-1", "srv-2"}
+
+
+def test_a_successor_is_as_bad_as_what_still_fires() -> None:
+    timeline = Timeline().take(enriched(0, Severity.CRITICAL)).until(7300)
+    timeline.take(other(7300, 1, severity=Severity.LOW))
+    assert timeline.incidents[-1].severity == "critical"
+
+
+def test_a_situation_that_lasts_says_so_ever_less_often() -> None:
+    timeline = Timeline()
+    for n in range(2000):
+        timeline.take(enriched(10.0 * n, series=f"aurora/srv-1/node/m{n % 50}"))
+    assert 20 < len(timeline.incidents) < 400
+
+
+def test_a_ship_without_incidents_is_forgotten() -> None:
+    slot = CorrelateSlot(POLICY_SET)
+    for n in range(50):
+        body = enriched(float(n), ship_id=f"ship-{n}", state="cleared")
+        list(slot.process(Event((n, 0), at(n), body)))
+    list(slot.process(Event((99, -1), at(99), OpsTick(ship_id="aurora"))))
+    assert slot.ships == {}

@@ -80,8 +80,18 @@ def test_arrays_and_lines_give_an_event_each_in_order() -> None:
 def test_one_bad_line_or_item_does_not_spoil_the_others() -> None:
     good = json.dumps(SAMPLE)
     for body in (f"{good}\n{{broken\n{good}", json.dumps([SAMPLE, {**SAMPLE, "metric_value": "x"}, SAMPLE])):
-        kinds = [type(item) for item in decode(raw(4, METRICS, body))]
-        assert kinds == [Event, Refused, Event]
+        items = decode(raw(4, METRICS, body))
+        assert [item.pos for item in items if isinstance(item, Event)] == [(4, 0), (4, 2)]
+        assert [item.letter.index for item in items if isinstance(item, Refused)] == [1]
+
+
+def test_a_message_that_is_bad_all_over_is_one_dead_letter_and_its_good_items_are_read() -> None:
+    message = raw(4, METRICS, [{}] * 500 + [SAMPLE])
+    *events, refusal = decode(message)
+    assert len(events) == 1
+    assert isinstance(refusal, Refused)
+    assert refusal.letter.data() == message.data
+    assert refusal.letter.reason.startswith("more than 10 items, the first: ")
 
 
 def test_a_time_after_arrival_is_clamped_to_it() -> None:
@@ -108,7 +118,7 @@ DEEP = "[" * 10_000 + "]" * 10_000
         (METRICS, b"\xff\xfe\x00broken", "not_json", "not JSON"),
         (METRICS, json.dumps(SAMPLE).encode() + b"\xff", "not_json", "not JSON"),
         (METRICS, DEEP, "not_json", "recursion"),
-        (METRICS, '{"service": "node", "metric_name": "m", "metric_value": NaN}', "not_json", "not JSON"),
+        (METRICS, '{"service": "node", "metric_name": "m", "metric_value": NaN}', "invalid_field", "finite"),
         (METRICS, {**SAMPLE, "metric_value": "NaN"}, "invalid_field", "metric_value"),
         (METRICS, {**SAMPLE, "metric_value": None}, "invalid_field", "metric_value"),
         (METRICS, {**SAMPLE, "metric_value": {"a": 1}}, "invalid_field", "metric_value"),
@@ -119,7 +129,7 @@ DEEP = "[" * 10_000 + "]" * 10_000
         (METRICS, {**SAMPLE, "ts": "9999-12-31T23:59:59-14:00"}, "invalid_field", "ts"),
         (METRICS, {**SAMPLE, "ts": "yesterday"}, "invalid_field", "ts"),
         (METRICS, {**SAMPLE, "domain": "kitchen"}, "invalid_field", "domain"),
-        (METRICS, {**SAMPLE, "labels": {"a": 1}}, "invalid_field", "labels"),
+        (METRICS, {**SAMPLE, "labels": {"a": [1]}}, "invalid_field", "labels"),
         (METRICS, "12", "wrong_shape", "expected a JSON object"),
         (METRICS, "null", "wrong_shape", "expected a JSON object"),
         (LOGS, {"device_id": "gw-1"}, "invalid_field", "msg"),

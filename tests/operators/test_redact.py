@@ -14,6 +14,10 @@ REDACTOR = Redactor(email=True, card=True, phone=True, guest_networks=["10.50.0.
         ("call +47 912 34 567 please", "call [phone] please"),
         ("call +1 (415) 555-0132.", "call [phone]."),
         ("lease 10.50.3.4 to 10.51.3.4", "lease [guest_ip] to 10.51.3.4"),
+        ("dst 10.50.3.4:443 src:10.50.3.4", "dst [guest_ip]:443 src:[guest_ip]"),
+        ("from ::ffff:10.50.3.4 port 22", "from [guest_ip] port 22"),
+        ("card_4111111111111111 paid", "card_[card] paid"),
+        ("mail åse@blåbær.no", "mail [email]"),
         ("lease fd00:50::1 and fd00:51::1", "lease [guest_ip] and fd00:51::1"),
     ],
 )

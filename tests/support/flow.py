@@ -14,7 +14,7 @@ from policy import PolicySet, load_policy
 from schemas.event import Outgoing
 from schemas.settings import Settings
 
-SETTINGS = Settings(ship_id="aurora", detect_slots=8, correlate_slots=2)
+SETTINGS = Settings(ship_id="aurora", detect_slots=8)
 
 
 def run_vessel(
