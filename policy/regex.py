@@ -11,8 +11,8 @@ MANY = 10
 """A repeat that may go round this often counts as unbounded."""
 
 LINE = 4096
-MAX_WORK = LINE * 256
-"""One repeat over a whole line and one of 256, or three of 100."""
+MAX_WORK = 200_000_000
+"""Steps on the worst line of 4096 characters, where the pattern could begin at every place."""
 
 _parser: Any = import_module("re._parser")
 _ops: Any = import_module("re._constants")
@@ -84,7 +84,7 @@ def _check_shape(tree: Any, text: str) -> None:
                 "expected alternatives that start differently inside a repeat, else it can take exponential time,"
                 f" got {text!r}"
             )
-    if _work(tree) > MAX_WORK:
+    if _work(tree) * LINE // max(1, tree.getwidth()[0]) > MAX_WORK:
         raise ValueError(
             "expected fewer or narrower repeats one after the other, which can take very long;"
             f" bound them, such as .{{0,80}} in place of .*, got {text!r}"
