@@ -47,8 +47,8 @@ def ewma_settings(
     min_std: float = 1e-9,
     min_std_fraction: float = 0.001,
     min_deviation: float = 0.0,
-    tail_shape: float = 3.0,
-    tail_scale: float = 2.5,
+    tail_shape: float = 4.0,
+    tail_scale: float = 4.0,
     tail_memory: float = 1e6,
 ) -> EwmaSettings:
     """Settings of Ewma.

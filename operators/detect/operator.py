@@ -80,8 +80,9 @@ def detect(
 
     They leave in the order of the log. Keyed by a fixed number of slots (hash of the series). State:
     that of every series seen within policy.detect.series_expiry_s, at most max_series of a kind in
-    all; beyond that new series are counted and not judged. A tick reaches every slot of log lines, the first of which passes it on, and
-    one slot of samples in turn: a slot that nothing touches is not written to the recovery store.
+    all; beyond that new series are counted and not judged. A tick reaches every slot of log lines,
+    the first of which passes it on, and one slot of samples in turn: a slot that nothing touches is
+    not written to the recovery store.
     """
 
     def to_slots(batch: list[Event]) -> Iterable[tuple[str, Event]]:

@@ -14,8 +14,8 @@ class TailSettings(NamedTuple):
 
     level: float = 5.0
     risk: float = 1e-7
-    shape: float = 3.0
-    scale: float = 2.5
+    shape: float = 4.0
+    scale: float = 4.0
     memory: float = 1e6
 
 
@@ -35,13 +35,13 @@ class PeakTail:
     threshold (Siffer et al., Anomaly Detection in Streams with Extreme Value Theory, KDD 2017),
     with the conjugate predictive law of the exponential tail instead of a stored set of peaks.
 
-    >>> tail = PeakTail(TailSettings(level=5.0, risk=1e-7, shape=3.0, scale=1.5))
+    >>> tail = PeakTail(TailSettings(level=5.0, risk=1e-7, shape=4.0, scale=4.0))
     >>> tail.samples = 1e4
     >>> round(tail.bound(), 1)
-    18.5
+    23.5
     >>> tail.samples = 1e6
     >>> round(tail.bound(), 1)
-    6.7
+    8.1
     """
 
     __slots__ = ("excess", "peaks", "samples", "settings")

@@ -25,7 +25,8 @@ def seasonal(rng: np.random.Generator, count: int, period: float = 1440.0) -> Va
     """A daily and a weekly wave under Gaussian noise."""
     turn = 2 * np.pi * np.arange(count) / period
     phase = rng.uniform(0, 2 * np.pi)
-    return 50.0 + 10.0 * np.sin(turn + phase) + 3.0 * np.sin(turn / 7) + 2.0 * rng.standard_normal(count)
+    waves: Values = 10.0 * np.sin(turn + phase) + 3.0 * np.sin(turn / 7)
+    return 50.0 + waves + 2.0 * rng.standard_normal(count)
 
 
 def heavy(rng: np.random.Generator, count: int, freedom: float = 3.0) -> Values:
