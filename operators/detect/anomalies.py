@@ -5,9 +5,11 @@ from math import isfinite
 from typing import NamedTuple
 
 from operators.detect.finding import Finding
+from operators.detect.log_series import LogFinding
 from operators.detect.metric_series import Detector
 from operators.detect.pattern import PatternRule
 from operators.detect.pattern_series import Report
+from operators.detect.templates import TemplateFinding
 from schemas.anomaly import AnomalyDetected
 from schemas.base import Domain, Pos
 from schemas.event import Event
@@ -95,6 +97,42 @@ def pattern_anomaly(event: Event, series: str, rule: PatternRule, line: LineSour
         fields=hit.fields,
         evidence_ids=report.refs,
         msg=msg,
+    )
+
+
+def log_series_name(ship_id: str, finding: LogFinding) -> str:
+    """The series that a finding about templates or rates belongs to."""
+    if isinstance(finding, TemplateFinding):
+        return f"{ship_id}/log:template:{finding.template.hash}"
+    device, service = finding.origin
+    return f"{ship_id}/{device}/{service}/log:storm"
+
+
+def log_anomaly(
+    event: Event, series: str, finding: LogFinding, source: LineSource, tracking_id: str, ts: datetime
+) -> AnomalyDetected:
+    """The anomaly of a finding about templates or rates."""
+    is_template = isinstance(finding, TemplateFinding)
+    detector = "template" if is_template else "storm"
+    return AnomalyDetected(
+        tracking_id=tracking_id,
+        ship_id=source.ship_id,
+        anomaly_id=_anomaly_id(event.pos, series, detector, None, finding.state, tracking_id),
+        pos=event.pos,
+        ts=ts,
+        observed_at=finding.at,
+        state=finding.state,
+        anomaly_type="log_template" if is_template else "log_rate",
+        detector=detector,
+        domain=source.domain,
+        service=source.service,
+        device_id=source.device_id,
+        series=series,
+        score=finding.score,
+        since=finding.since,
+        fields={"template": finding.template.text[:MAX_TEXT], "template_hash": finding.template.hash},
+        evidence_ids=(tracking_id,),
+        msg=f"{source.device_id}/{source.service}: {finding.msg}",
     )
 
 

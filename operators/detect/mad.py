@@ -45,7 +45,7 @@ class Mad:
         *,
         window: int = 120,
         min_samples: int = 60,
-        risk: float = 1e-6,
+        risk: float = 1e-7,
         hold_samples: int = 3,
         level: float = 5.0,
         clear: float = 0.5,

@@ -32,7 +32,7 @@ def slot_of(name: str, slots: int) -> str:
 
 
 LOG_SLOTS = 8
-"""State keys of log lines, apart from those of samples: their deadlines need every tick."""
+"""State keys of log lines, by ship: templates are a ship's, and deadlines of lines need every tick."""
 
 
 class DetectLogic(StatefulBatchLogic[Event, Event, dict[str, Any]]):
@@ -54,10 +54,9 @@ class DetectLogic(StatefulBatchLogic[Event, Event, dict[str, Any]]):
             if isinstance(body, AnomalyDetected):
                 self._metrics.anomalies.labels(body.anomaly_type, body.state).inc()
                 log.debug(f"anomaly {body.state}", msg=body.msg, ship_id=body.ship_id, tracking_id=body.tracking_id)
-        for reason, count in self._slot.counts.items():
+        for reason, count in self._slot.take_counts().items():
             counter = self._metrics.late.labels("detect") if reason == "late" else self._metrics.dropped.labels(reason)
             counter.inc(count)
-        self._slot.counts.clear()
 
     def notify_at(self) -> datetime | None:
         """Never: ticks come as events."""
@@ -91,8 +90,7 @@ def detect(
             if isinstance(body, MetricSample):
                 yield slot_of(series_id(body), slots), event
             elif isinstance(body, LogMessage):
-                name = f"{body.ship_id}/{body.device_id}/{body.service}"
-                yield f"log{slot_of(name, LOG_SLOTS)}", event
+                yield f"log{slot_of(body.ship_id, LOG_SLOTS)}", event
             elif isinstance(body, OpsTick):
                 yield "log0", event
                 copy = event._replace(body=SlotTick(ship_id=body.ship_id))

@@ -50,7 +50,7 @@ class Seasonal:
         *,
         fading: float = 0.25,
         min_weeks: int = 2,
-        risk: float = 1e-6,
+        risk: float = 1e-7,
         hold_samples: int = 3,
         level: float = 5.0,
         clear: float = 0.5,

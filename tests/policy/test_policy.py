@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 
 from operators.capture import read_capture
 from operators.decode import DecodeLimits, Decoder
+from operators.detect.log_rules import pattern_rules
 from operators.detect.pattern import PatternMatcher
-from operators.detect.slot import _pattern_rules
 from policy import PolicyError, describe, load_policy
 from policy.model import SEGMENTS, Policy
 from schemas.base import Severity
@@ -141,7 +141,7 @@ def test_there_are_nine_segments_each_with_its_file() -> None:
         assert (Path(describe.__file__).parent / f"{segment}.yaml").is_file()
 
 
-MATCHER = PatternMatcher(_pattern_rules(load_policy(None).default))
+MATCHER = PatternMatcher(pattern_rules(load_policy(None).default))
 
 LINES = [
     text.split("\t")
