@@ -1,0 +1,188 @@
+"""Causal views of one series: the numbers whose records tell that something is new."""
+
+from array import array
+from math import copysign, log1p, sqrt
+from typing import Any
+
+LARGEST = 1e100  # a value is clipped here, so that no square of it overflows
+RECORDED_BIN_VISITS = 4
+
+
+class Part:
+    """A piece of state in slots; its snapshot is plain: arrays as bytes, numbers as they are."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state as plain data."""
+        found = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: bytes(value) if isinstance(value, array | bytearray) else value for name, value in found}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a snapshot of a piece of the same shape; ValueError when it has another."""
+        for name in self.__slots__:
+            kept, saved = getattr(self, name), state[name]
+            if isinstance(kept, array | bytearray):
+                if len(saved) != len(bytes(kept)):
+                    raise ValueError(f"{type(self).__name__}.{name}: {len(saved)} bytes, expected {len(bytes(kept))}")
+                saved = array(kept.typecode, saved) if isinstance(kept, array) else bytearray(saved)
+            setattr(self, name, saved)
+
+
+class Mean(Part):
+    """The mean of the last `width` numbers, of fewer at the start; summed afresh once a turn against drift."""
+
+    __slots__ = ("count", "place", "ring", "total")
+
+    def __init__(self, width: int) -> None:
+        self.ring = array("d", bytes(8 * width))
+        self.place = 0
+        self.count = 0
+        self.total = 0.0
+
+    def update(self, x: float) -> float:
+        """Take a number, give the mean with it."""
+        ring, place = self.ring, self.place
+        self.total += x - ring[place]
+        ring[place] = x
+        place += 1
+        if place == len(ring):
+            place = 0
+            self.total = sum(ring)
+            self.count = len(ring)
+        self.place = place
+        return self.total / (self.count or place)
+
+
+class Change(Part):
+    """The difference to the number `lag` before; 0 until there is one."""
+
+    __slots__ = ("count", "place", "ring")
+
+    def __init__(self, lag: int) -> None:
+        self.ring = array("d", bytes(8 * lag))
+        self.place = 0
+        self.count = 0
+
+    def update(self, x: float) -> float:
+        """Take a number, give the difference."""
+        ring, place = self.ring, self.place
+        change = x - ring[place] if self.count else 0.0
+        ring[place] = x
+        place += 1
+        if place == len(ring):
+            place = 0
+            self.count = 1
+        self.place = place
+        return change
+
+
+class Residual(Part):
+    """The difference to what this part of the day or week brought before; 0 for a part not seen yet.
+
+    Each bin of `bin_s` seconds of `period_s` keeps an exponentially weighted mean (weight 1/k at the
+    k-th sample, at least 0.3).
+    """
+
+    __slots__ = ("means", "visits")
+    period_s: float
+    bin_s: float
+
+    def __init__(self, bins: int) -> None:
+        self.means = array("d", bytes(8 * bins))
+        self.visits = bytearray(bins)
+
+    def update(self, at_bin: int, x: float) -> float:
+        """Take a number that falls into a bin, give the difference to the bin's mean before it."""
+        means = self.means
+        seen = self.visits[at_bin]
+        residual = x - means[at_bin]
+        if seen >= RECORDED_BIN_VISITS:
+            means[at_bin] += 0.3 * residual
+            return residual
+        self.visits[at_bin] = seen + 1
+        means[at_bin] += residual * max(1.0 / (seen + 1), 0.3)
+        return residual if seen else 0.0
+
+
+class Drift(Part):
+    """A two-sided CUSUM of the clipped deviation from a slow mean (half-life 500 samples, slack 0.5, clip 5)."""
+
+    __slots__ = ("count", "down", "mean", "up", "variance")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = self.variance = self.up = self.down = 0.0
+
+    def update(self, x: float) -> float:
+        """Take a number, give the larger of both sums."""
+        n = self.count
+        self.count = n + 1
+        if n == 0:
+            self.mean = x
+            return 0.0
+        error = x - self.mean
+        u = 0.0
+        if n > 20:
+            u = error / (sqrt(self.variance) + 1e-9)
+            u = 5.0 if u > 5.0 else -5.0 if u < -5.0 else u
+        up, down = self.up + u - 0.5, self.down - u - 0.5
+        self.up = up = up if up > 0.0 else 0.0
+        self.down = down = down if down > 0.0 else 0.0
+        weight = 1.0 / (n + 1) if n < 720 else 0.0013853
+        self.mean += weight * error
+        self.variance = (1.0 - weight) * (self.variance + weight * error * error)
+        return up if up > down else down
+
+
+class Deviation(Part):
+    """The deviation from the last `width` numbers in their standard deviations, floored by the series' own.
+
+    (x - mean) / (sd + 0.03 sd of the whole series + 0.001 |mean|); 0 for the first ten.
+    """
+
+    __slots__ = ("count", "mean", "ring", "squares", "total", "variance")
+
+    def __init__(self, width: int) -> None:
+        self.ring = array("d", bytes(8 * width))
+        self.count = 0
+        self.total = self.squares = self.mean = self.variance = 0.0
+
+    def update(self, x: float) -> float:
+        """Take a number, give its deviation from those before it."""
+        ring, n = self.ring, self.count
+        self.count = n + 1
+        width = len(ring)
+        seen = n if n < width else width
+        z = 0.0
+        if seen >= 10:
+            mean = self.total / seen
+            spread = self.squares / seen - mean * mean
+            floor = 0.03 * sqrt(self.variance) + 0.001 * abs(mean) + 1e-12
+            z = (x - mean) / ((sqrt(spread) if spread > 0.0 else 0.0) + floor)
+        place = n % width
+        old = ring[place]
+        ring[place] = x
+        if place == width - 1:
+            self.total = sum(ring)
+            self.squares = sum([y * y for y in ring])
+        else:
+            self.total += x - old
+            self.squares += x * x - old * old
+        if n == 0:
+            self.mean = x
+            return z
+        weight = 1.0 / (n + 1) if n < 10_000 else 1e-4
+        error = x - self.mean
+        self.mean += weight * error
+        self.variance = (1.0 - weight) * (self.variance + weight * error * error)
+        return z
+
+
+def signed_log(x: float) -> float:
+    """log(1 + |x|) with the sign of x.
+
+    >>> signed_log(-1.0) == -signed_log(1.0), signed_log(0.0)
+    (True, 0.0)
+    """
+    return copysign(log1p(abs(x)), x)
