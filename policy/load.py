@@ -201,11 +201,7 @@ def _explain(error: ValidationError, places: Mapping[Key, Place], model: type[Ba
     """The first problem as a PolicyError; an unknown key names the nearest known one."""
     first = error.errors(include_url=False)[0]
     key = tuple(str(part) for part in first["loc"] if part != "[key]")
-    place = Place(Path(MASTER), 0)
-    for length in range(len(key), 0, -1):
-        if key[:length] in places:
-            place = places[key[:length]]
-            break
+    place = _place(key, places)
     if first["type"] == "extra_forbidden":
         expected = _unknown(key, model)
     else:
@@ -213,6 +209,16 @@ def _explain(error: ValidationError, places: Mapping[Key, Place], model: type[Ba
         given = repr(first["input"])
         expected = message if len(given) > 80 or first["type"] == "missing" else f"{message}, got {given}"
     return PolicyError(place.file, place.line, ".".join(key), expected)
+
+
+def _place(key: Key, places: Mapping[Key, Place]) -> Place:
+    """Where a key stands; for a part of the policy as a whole, where the user's own file says something of it."""
+    for length in range(len(key), 0, -1):
+        if key[:length] in places:
+            return places[key[:length]]
+    within = [place for at, place in places.items() if at[: len(key)] == key]
+    own = [place for place in within if place.file.parent != SHIPPED]
+    return min(own or within, key=lambda place: place.line, default=Place(Path(MASTER), 0))
 
 
 def _unknown(key: Key, model: type[BaseModel]) -> str:

@@ -129,7 +129,7 @@ class Drift(Part):
         up, down = self.up + u - 0.5, self.down - u - 0.5
         self.up = up = up if up > 0.0 else 0.0
         self.down = down = down if down > 0.0 else 0.0
-        weight = 1.0 / (n + 1) if n < 720 else 0.0013853
+        weight = 1.0 / (n + 1) if n < 721 else 0.0013853
         self.mean += weight * error
         self.variance = (1.0 - weight) * (self.variance + weight * error * error)
         return up if up > down else down
