@@ -1,139 +1,20 @@
 """detect: which detectors watch what, and when they fire."""
 
-from typing import Annotated, Any, Self
+from pydantic import Field
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-
-from policy.base import Glob, Seconds, Segment, Word
-from policy.regex import check_regex
-from schemas.base import Domain, FiniteFloat, Level, Severity
-
-Bound = Annotated[FiniteFloat, Field(ge=-1e15, le=1e15)]
-
-
-Regex = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(check_regex)]
-
-
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-class ThresholdRule(Segment):
-    """A value beyond a fixed bound for longer than a hold time."""
-
-    metric: Glob = Field(description="which metrics, by name (glob)")
-    domain: Domain | None = Field(None, description="only in this domain")
-    service: Glob = Field("*", description="only these services (glob)")
-    above: Bound | None = Field(None, description="fires above this; with below, outside the range")
-    below: Bound | None = Field(None, description="fires below this")
-    clear: Bound | None = Field(None, description="clears at this level, on the good side of the bound")
-    hold_s: Seconds = Field(0, description="seconds that every sample must lie beyond the bound")
-    severity: Severity = Field(Severity.MEDIUM, description="severity of the anomaly")
-    incident_type: Word | None = Field(None, description="which incident it speaks of; else correlate.rules decide")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.above is None and self.below is None:
-            raise ValueError("expected a bound: above, below or both")
-        if self.above is not None and self.below is not None and self.below >= self.above:
-            raise ValueError(f"below ({self.below:g}) must lie under above ({self.above:g})")
-        if self.clear is not None:
-            if self.above is not None and self.clear > self.above:
-                raise ValueError(f"clear ({self.clear:g}) must not lie over above ({self.above:g})")
-            if self.below is not None and self.clear < self.below:
-                raise ValueError(f"clear ({self.clear:g}) must not lie under below ({self.below:g})")
-        return self
-
-
-class ZScoreRule(Segment):
-    """A value far from the mean of the samples before it."""
-
-    enabled: bool = Field(True, description="whether z-scores are used")
-    window: int = Field(300, ge=20, le=2000, description="samples in the rolling window")
-    min_samples: int = Field(150, ge=10, le=2000, description="samples before the first judgement")
-    fire: float = Field(6.0, gt=0, le=1000, description="standard deviations at which it fires")
-    clear: float = Field(3.0, gt=0, le=1000, description="standard deviations below which it clears")
-    hold_samples: int = Field(3, ge=1, le=100, description="samples in a row for either")
-    min_std: float = Field(1e-6, gt=0, le=1e15, description="floor of the standard deviation")
-    min_std_fraction: float = Field(0.01, ge=0, le=10, description="floor of it, as a part of the mean")
-    metrics: tuple[Glob, ...] = Field(("*",), max_length=1000, description="which metrics (globs)")
-    exclude: tuple[Glob, ...] = Field((), max_length=1000, description="and which of them not (globs)")
-    severity: Severity | None = Field(None, description="severity; by score when not set")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.min_samples > self.window:
-            raise ValueError(f"min_samples ({self.min_samples}) must not exceed window ({self.window})")
-        hold = self.hold_samples
-        if hold > 1 and self.fire**2 > (self.window - hold + 1) / (hold - 1):
-            raise ValueError(
-                f"fire ({self.fire:g}) can never be reached {hold} times in a row in a window of {self.window}; "
-                "lower fire or hold_samples, or widen the window"
-            )
-        if self.clear > self.fire:
-            raise ValueError(f"clear ({self.clear:g}) must not exceed fire ({self.fire:g})")
-        return self
-
-
-class PatternRule(Segment):
-    """Regular expressions that log lines match; letters in either case."""
-
-    regex: Annotated[tuple[Regex, ...], BeforeValidator(_as_tuple)] = Field(
-        min_length=1, max_length=50, description="one expression or a list; named groups become fields of the anomaly"
-    )
-    incident_type: Word | None = Field(None, description="which incident it speaks of; else correlate.rules decide")
-    severity: Severity = Field(Severity.MEDIUM, description="severity of the anomaly")
-    domain: Domain | None = Field(None, description="only in this domain")
-    service: Glob = Field("*", description="only these services (glob)")
-    min_level: Level = Field(Level.DEBUG, description="only lines of this level and above")
-
-
-class TemplatePolicy(Segment):
-    """Templates of log lines; a new one is a finding."""
-
-    max: int = Field(10_000, ge=100, le=100_000, description="templates kept a ship; more are counted")
-    leaf: int = Field(100, ge=10, le=1000, description="templates that one line is compared with at most")
-    similarity: float = Field(
-        0.7, ge=0.3, le=1, description="share of words that a line has in common with its template"
-    )
-    min_level: Level = Field(Level.WARN, description="a new template below this level is no finding")
-    warmup_s: float = Field(3600, ge=0, le=2_592_000, description="seconds in which every template is new")
-    warmup_lines: int = Field(1000, ge=0, le=1_000_000, description="and lines, whichever lasts longer")
-    novelty: float = Field(0.01, ge=1e-6, le=1, description="share of new templates above which news is no news")
-    burst: int = Field(5, ge=1, le=100, description="new templates reported one by one in a period")
-    period_s: float = Field(3600, ge=60, le=86_400, description="the period")
-    clear_s: float = Field(300, ge=1, le=86_400, description="seconds without such a line after which it clears")
-
-
-class RatePolicy(Segment):
-    """Rates of log lines by device, service and level; a storm is a finding."""
-
-    window_s: int = Field(60, ge=1, le=3600, description="seconds a window")
-    grace_s: int = Field(10, ge=0, le=3600, description="how much later than a window a line of it may come")
-    warmup_windows: int = Field(60, ge=0, le=100_000, description="windows before the first judgement")
-    half_life_s: float = Field(86_400, ge=60, le=31_536_000, description="after this a window counts half")
-    peak_half_life_s: float = Field(604_800, ge=60, le=31_536_000, description="after this the largest count is halved")
-    fire: float = Field(6, gt=0, le=1000, description="standard deviations at which it fires")
-    clear: float = Field(3, gt=0, le=1000, description="standard deviations below which it clears")
-    clear_windows: int = Field(3, ge=1, le=100, description="windows in a row for that")
-    min_count: int = Field(20, ge=2, le=1_000_000, description="least lines in a window that can fire")
-    peak_factor: float = Field(2, ge=1, le=100, description="how far over the largest remembered count it must be")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.grace_s > self.window_s:
-            raise ValueError(f"grace_s ({self.grace_s}) must not exceed window_s ({self.window_s})")
-        if min(self.half_life_s, self.peak_half_life_s) < self.window_s:
-            raise ValueError(f"the half-lives must not be shorter than window_s ({self.window_s})")
-        if self.clear > self.fire:
-            raise ValueError(f"clear ({self.clear:g}) must not exceed fire ({self.fire:g})")
-        return self
+from policy.base import Segment, Word
+from policy.detect_logs import PatternRule, RatePolicy, TemplatePolicy
+from policy.detect_metrics import MetricRule, OutlierPolicy, ThresholdRule, ZScoreRule
 
 
 class DetectPolicy(Segment):
     """The detectors."""
 
     thresholds: dict[Word, ThresholdRule] = Field(default_factory=dict, max_length=1000, description="by name")
+    metrics: dict[Word, MetricRule] = Field(
+        default_factory=dict, max_length=1000, description="by name; the first that matches speaks of a metric"
+    )
+    outliers: OutlierPolicy = Field(OutlierPolicy(), description="which outlier detectors, and how sure they must be")
     zscore: ZScoreRule = Field(ZScoreRule(), description="River rolling z-score")
     patterns: dict[Word, PatternRule] = Field(default_factory=dict, max_length=500, description="by name")
     log_series: bool = Field(True, description="whether templates and rates are watched")

@@ -15,7 +15,7 @@ from policy.explain import MASTER, SHIPPED, explain
 from policy.lines import Document, Key, Place, read_yaml
 from policy.model import SEGMENTS, Master, Policy
 
-_RULES = (("detect", "thresholds"), ("detect", "patterns"), ("correlate", "incident_types"))
+_RULES = (("detect", "thresholds"), ("detect", "metrics"), ("detect", "patterns"), ("correlate", "incident_types"))
 _KNOWN_FILES = {MASTER, *(f"{segment}.yaml" for segment in SEGMENTS)}
 
 

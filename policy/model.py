@@ -6,7 +6,9 @@ from pydantic import Field, model_validator
 
 from policy.base import Segment
 from policy.correlate import CorrelatePolicy
-from policy.detect import DetectPolicy, PatternRule, ThresholdRule
+from policy.detect import DetectPolicy
+from policy.detect_logs import PatternRule
+from policy.detect_metrics import MetricRule, ThresholdRule
 from policy.ingest import IngestPolicy
 from policy.llm import LlmPolicy
 from policy.notify import NotifyPolicy
@@ -47,7 +49,12 @@ class Policy(Segment):
     @model_validator(mode="after")
     def _check(self) -> Self:
         known = self.correlate.incident_types
-        rules: dict[str, ThresholdRule | PatternRule] = {**self.detect.thresholds, **self.detect.patterns}
+        detect = self.detect
+        rules: dict[str, ThresholdRule | MetricRule | PatternRule] = {
+            **detect.thresholds,
+            **detect.metrics,
+            **detect.patterns,
+        }
         for name, rule in rules.items():
             if rule.incident_type is not None and rule.incident_type not in known:
                 raise ValueError(f"{name}: no incident type {rule.incident_type!r}; there are {', '.join(known)}")

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import NamedTuple
 
+from operators.detect.choose import Detector
 from operators.detect.finding import Finding
 from operators.detect.log_series import LogFinding
-from operators.detect.metric_series import Detector
 from operators.detect.pattern import PatternRule
 from operators.detect.pattern_series import Report
 from operators.detect.templates import TemplateFinding

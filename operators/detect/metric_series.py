@@ -1,68 +1,14 @@
-"""The detectors of one metric series, as policy chooses them."""
+"""One metric series: its detectors, fed in event-time order."""
 
-from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
-from operators.detect.finding import Finding, MetricDetector
+from operators.detect.choose import Detector
+from operators.detect.finding import Finding
 from operators.detect.threshold import Threshold
-from operators.detect.zscore import ZScore
-from policy import Policy
-from schemas.base import Severity
+from policy.detect_metrics import MetricRule
 from schemas.telemetry import MetricSample
 
-
-class Detector(NamedTuple):
-    """A detector in its place: its kind, the policy rule it serves and what that rule says of a finding."""
-
-    kind: str
-    anomaly_type: str
-    rule: str | None
-    severity: Severity | None
-    incident_type: str | None
-    machine: MetricDetector
-
-
 LATE_RUN = 20
-
-
-def choose_detectors(policy: Policy, sample: MetricSample) -> list[Detector]:
-    """The detectors that policy sets for the series of this sample, in a fixed order."""
-    return [*_thresholds(policy, sample), *_zscore(policy, sample)]
-
-
-def _thresholds(policy: Policy, sample: MetricSample) -> list[Detector]:
-    return [
-        Detector(
-            "threshold",
-            "metric_threshold",
-            name,
-            rule.severity,
-            rule.incident_type,
-            Threshold(above=rule.above, below=rule.below, clear=rule.clear, hold_s=rule.hold_s),
-        )
-        for name, rule in policy.detect.thresholds.items()
-        if fnmatchcase(sample.metric_name, rule.metric)
-        and rule.domain in (None, sample.domain)
-        and fnmatchcase(sample.service, rule.service)
-    ]
-
-
-def _zscore(policy: Policy, sample: MetricSample) -> list[Detector]:
-    rule = policy.detect.zscore
-    name = sample.metric_name
-    wanted = any(fnmatchcase(name, glob) for glob in rule.metrics)
-    if not rule.enabled or not wanted or any(fnmatchcase(name, glob) for glob in rule.exclude):
-        return []
-    machine = ZScore(
-        window=rule.window,
-        min_samples=rule.min_samples,
-        fire=rule.fire,
-        clear=rule.clear,
-        hold_samples=rule.hold_samples,
-        min_std=rule.min_std,
-        min_std_fraction=rule.min_std_fraction,
-    )
-    return [Detector("zscore", "metric_outlier", None, rule.severity, None, machine)]
 
 
 class MetricSeries:
@@ -73,8 +19,9 @@ class MetricSeries:
     a policy that had them, to be cleared. State: that of the detectors and the latest sample.
     """
 
-    def __init__(self, detectors: list[Detector], sample: MetricSample) -> None:
+    def __init__(self, detectors: list[Detector], rule: MetricRule, sample: MetricSample) -> None:
         self.detectors = detectors
+        self.rule = rule
         self.last: MetricSample = sample
         self.orphans: list[Detector] = []
         self._last_at: float | None = None

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from operators.detect.anomalies import cleared_anomaly, metric_anomaly
-from operators.detect.metric_series import MetricSeries, choose_detectors
+from operators.detect.choose import choose_detectors, metric_rule
+from operators.detect.metric_series import MetricSeries
 from policy import PolicySet
 from schemas.event import Event
 from schemas.telemetry import MetricSample, series_id
@@ -35,14 +36,20 @@ class SampleTable:
             if len(self._series) >= self._max_series:
                 self.counts["series_cap"] += 1
                 return
-            series = MetricSeries(choose_detectors(self._policy.for_ship(sample.ship_id), sample), sample)
-            self._series[series_name] = series
+            series = self._series[series_name] = self._new(sample)
+        if not series.rule.is_valid(sample.metric_value):
+            self.counts["out_of_range"] += 1
+            return
         findings = series.update(sample)
         if findings is None:
             self.counts["late"] += 1
             return
         for detector, finding in findings:
             yield Event(event.pos, event.at, metric_anomaly(event, sample, series_name, detector, finding))
+
+    def _new(self, sample: MetricSample) -> MetricSeries:
+        policy = self._policy.for_ship(sample.ship_id)
+        return MetricSeries(choose_detectors(policy, sample), metric_rule(policy, sample), sample)
 
     def tick(self, event: Event) -> Iterator[Event]:
         """Clear what a changed policy left behind."""
@@ -78,7 +85,7 @@ class SampleTable:
         """Take over a snapshot."""
         for name, saved in state.items():
             sample = MetricSample.model_validate(saved["last"])
-            series = MetricSeries(choose_detectors(self._policy.for_ship(sample.ship_id), sample), sample)
+            series = self._new(sample)
             series.restore(saved)
             self._series[name] = series
             if series.orphans:
