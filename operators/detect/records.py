@@ -9,7 +9,7 @@ FIRST_COUNTED = 10  # records among the first samples say nothing
 
 
 class View(NamedTuple):
-    """One number that is watched for records: its weight, the excess (in ranges) worth half, samples before it counts."""
+    """One number watched for records: its weight, the excess (in ranges) worth half, samples before it counts."""
 
     name: str
     weight: float

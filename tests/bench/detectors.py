@@ -26,7 +26,7 @@ from operators.detect.seasonal import Seasonal
 from operators.detect.stale import Stale
 from operators.detect.threshold import Threshold
 from operators.detect.zscore import ZScore
-from policy.detect import ZScoreRule
+from policy.detect_metrics import ZScoreRule
 from tests.bench.noise import NOISES, chunks
 from tests.bench.report import Figure, write
 from tests.support.size import deep_size
