@@ -6,7 +6,7 @@ PY := $(BIN)/python
 DATA ?= data
 PORT ?= 8080
 
-.PHONY: help install up test test-quick check format lock clean
+.PHONY: help install up test test-quick check bench bench-quick format lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | sort
@@ -31,6 +31,16 @@ check: install   ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: install   ## measure: detectors, logs, and the public benchmark where NAB_DIR names it
+	$(PY) -m tests.bench.detectors --json
+	$(PY) -m tests.bench.logs --json
+	$(PY) -m tests.bench.nab --json
+	$(PY) -m tests.bench.false_firings --json
+
+bench-quick: install  ## the same, short
+	$(PY) -m tests.bench.detectors --json --quick
+	$(PY) -m tests.bench.logs --json --quick
 
 format: install  ## put the code in order
 	$(BIN)/ruff check --fix .

@@ -28,7 +28,7 @@ from operators.clickhouse import ClickHouseDsn, ClickHouseSink, Row, connector
 from operators.clickhouse.archive import Archiver, UnreadableError, event_row
 from operators.decode import decode
 from operators.jetstream import JetStreamSource, NatsConfig, ensure_streams
-from operators.observability import FlowMetrics
+from operators.observability import FlowMetrics, configure_logging
 from policy import PolicySet, load_policy
 from schemas.event import Event, RawMessage
 from schemas.settings import Settings
@@ -117,4 +117,6 @@ def retention_days(policy: PolicySet, ship_id: str) -> dict[str, int]:
 
 def flow() -> Dataflow:
     """The flow by the environment's settings, for `python -m bytewax.run flows.archive`."""
-    return from_settings(Settings.load(), FlowMetrics("archive"), StopEvent())
+    settings = Settings.load()
+    configure_logging(settings.log_level, settings.log_format)
+    return from_settings(settings, FlowMetrics("archive"), StopEvent())

@@ -20,7 +20,7 @@ from bytewax.outputs import Sink
 from flows.correlate import correlation
 from flows.detect import detection
 from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig, ensure_streams
-from operators.observability import FlowMetrics
+from operators.observability import FlowMetrics, configure_logging
 from policy import PolicySet, load_policy
 from schemas.event import Outgoing, RawMessage
 from schemas.settings import Settings
@@ -76,4 +76,6 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent) -> 
 
 def flow() -> Dataflow:
     """The flow by the environment's settings, for `python -m bytewax.run flows.vessel`."""
-    return from_settings(Settings.load(), FlowMetrics("vessel"), StopEvent())
+    settings = Settings.load()
+    configure_logging(settings.log_level, settings.log_format)
+    return from_settings(settings, FlowMetrics("vessel"), StopEvent())

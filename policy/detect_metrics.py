@@ -67,7 +67,7 @@ class ZScoreRule(Segment):
         return self
 
 
-DetectorName = Literal["zscore", "ewma", "mad", "seasonal", "flat"]
+DetectorName = Literal["zscore", "ewma", "mad", "seasonal", "flat", "record_surprise"]
 
 
 class MetricRule(Segment):

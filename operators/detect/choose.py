@@ -9,6 +9,7 @@ from operators.detect.finding import MetricDetector
 from operators.detect.flat import Flat
 from operators.detect.hysteresis import Hysteresis
 from operators.detect.mad import Mad
+from operators.detect.record_surprise import RecordSurprise
 from operators.detect.seasonal import Seasonal
 from operators.detect.threshold import Threshold
 from operators.detect.vote import Vote, Voter
@@ -111,6 +112,8 @@ def _machine(name: str, policy: Policy, rule: MetricRule, sample: MetricSample) 
             min_deviation=rule.min_deviation,
             min_std_fraction=outliers.min_std_fraction,
         )
+    if name == "record_surprise":
+        return RecordSurprise(risk=outliers.risk)
     return Flat(risk=risk)
 
 

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Sequence
-from math import log10
+from math import log1p, log10
 from typing import Any, NamedTuple
 
 FIRST_COUNTED = 10  # records among the first samples say nothing
@@ -32,6 +32,7 @@ class Records:
 
     A record beyond the range r by e, after N samples with k records, is worth
     w q / (q + half) s^2 with q = e / r, s = min(log10((N + 2) / (k + 1)) / 3, 4/3): far beyond, and rare.
+    That is bounded, and ranks; `size`, the weighted mean of ln(1 + q / half), is not, and tells how far.
     The range is that of the current epoch and the one before; epochs double from first_epoch to
     max_epoch samples, so that the rate of records keeps falling as in an endless history, and yet
     what happened half a history ago is forgotten. State: four bounds and two counts a view; cost: one
@@ -54,11 +55,14 @@ class Records:
         self._epoch_before = 0
         self._in_epoch = 0
         self.seen = 0
+        self.size = 0.0
         self.broken: Broken | None = None
+        self.before = (0.0, 0.0)  # the first view's range before the latest record
 
     def update(self, values: Sequence[float]) -> float:
-        """Take one sample's views, give their surprise (0 to 1.78); `broken` then says why it is not 0."""
+        """Take one sample's views, give their surprise (0 to 1.78); `size` and `broken` say why it is not 0."""
         self.broken = None
+        self.size = 0.0
         seen = self.seen
         self.seen = seen + 1
         if seen == 0:
@@ -68,7 +72,9 @@ class Records:
         score = 0.0
         for x, low, high in zip(values, self._low, self._high, strict=True):
             if x > high or x < low:
+                self.before = self.span(0)
                 score = sum([self._leave(view, x) for view, x in enumerate(values)])
+                self.size /= self._total
                 break
         self._in_epoch += 1
         if self._in_epoch >= self._epoch:
@@ -107,6 +113,7 @@ class Records:
         records = self._records[view] + self._records_before[view]
         rarity = min(log10((self._in_epoch + self._epoch_before + 2.0) / (records + 1.0)) / 3.0, 4.0 / 3.0)
         _, weight, half, _ = self._views[view]
+        self.size += weight * log1p(beyond / half)
         return weight * beyond / (beyond + half) * rarity * rarity if rarity > 0.0 else 0.0
 
     def _turn(self, values: Sequence[float]) -> None:

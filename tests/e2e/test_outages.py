@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -215,3 +216,31 @@ def test_nats_down_at_the_start_is_said_in_one_line_and_waited_for(tmp_path: Pat
         until(lambda: "flow_started" in vessel.log("vessel"), seconds=20, what="the flow after NATS is back")
         vessel.processes["vessel"].terminate()
         assert vessel.processes["vessel"].wait(20) == 0
+
+
+def test_the_flows_run_as_plain_bytewax_modules_too(tmp_path: Path) -> None:
+    """`python -m bytewax.run flows.vessel` and flows.archive, without our launcher."""
+    server = Server(tmp_path / "nats").start()
+    environment = {
+        **os.environ,
+        "NATS_URL": server.url,
+        "CLICKHOUSE_DSN": f"chdb://{tmp_path}/clickhouse",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for flow in ("vessel", "archive"):
+            command = [sys.executable, "-m", "bytewax.run", f"flows.{flow}"]
+            with (tmp_path / f"{flow}.log").open("wb") as log:
+                processes.append(subprocess.Popen(command, env=environment, stderr=log, cwd=Path(__file__).parents[2]))
+        until(lambda: len(server.api("STREAM.NAMES")["streams"] or ()) == 6, seconds=20, what="the streams")
+        publish(server, attack("gw-bytewax"))
+        until(lambda: last_incident(server, "gw-bytewax"), seconds=20, what="an incident")
+        said = tmp_path / "archive.log"
+        until(lambda: "clickhouse_schema" in said.read_text(), seconds=20, what="rows on their way to ClickHouse")
+        assert [process.poll() for process in processes] == [None, None]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait(10)
+        server.kill()

@@ -1,0 +1,115 @@
+"""record_surprise over many streams at once in NumPy: the reference that carries the length of false_firings.
+
+Same equations as operators/detect (views, records, tail), one array element a stream; all streams
+share their timestamps.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from operators.detect.record_surprise import FILTER_SAMPLES
+from operators.detect.score_tail import FLOOR, MONTH_S, PRIOR_EXCESS, PRIOR_PEAKS, START
+from operators.detect.views import VIEWS
+from tests.bench.batch_views import BatchViews, Floats
+
+
+class BatchRecords:
+    def __init__(self, streams: int, first_epoch: int = 4000, max_epoch: int = 1_024_000) -> None:
+        shape = (len(VIEWS), streams)
+        self.low, self.high = np.zeros(shape), np.zeros(shape)
+        self.low_before, self.high_before = np.full(shape, np.inf), np.full(shape, -np.inf)
+        self.records, self.records_before = np.zeros(shape), np.zeros(shape)
+        self.epoch, self.max_epoch, self.epoch_before, self.in_epoch, self.seen = first_epoch, max_epoch, 0, 0, 0
+        self.weight, self.half, self.warm = (np.array([view[i] for view in VIEWS], float) for i in (1, 2, 3))
+
+    def update(self, values: Floats) -> Floats:
+        score = np.zeros(values.shape[1])
+        self.size = np.zeros(values.shape[1])
+        self.seen += 1
+        if self.seen == 1:
+            self.low, self.high = values.copy(), values.copy()
+            return score
+        view, stream = np.nonzero((values > self.high) | (values < self.low))
+        if len(view):
+            worth, size = self._leave((view, stream), values[view, stream])
+            np.add.at(score, stream, worth)
+            np.add.at(self.size, stream, size)
+            self.size /= self.weight.sum()
+            np.minimum(self.low, values, out=self.low)
+            np.maximum(self.high, values, out=self.high)
+        self.in_epoch += 1
+        if self.in_epoch >= self.epoch:
+            self.low_before, self.high_before, self.records_before = self.low, self.high, self.records
+            self.low, self.high, self.records = values.copy(), values.copy(), np.zeros_like(values)
+            self.epoch_before, self.in_epoch, self.epoch = self.epoch, 0, min(2 * self.epoch, self.max_epoch)
+        weighted: Floats = score / self.weight.sum()
+        return weighted
+
+    def _leave(self, place: Any, x: Floats) -> tuple[Floats, Floats]:
+        view = place[0]
+        low = np.minimum(self.low[place], self.low_before[place])
+        high = np.maximum(self.high[place], self.high_before[place])
+        excess, width = np.maximum(x - high, low - x), high - low
+        is_record = (excess > 1e-6 * width) & (excess > 1e-12 * np.abs(x))
+        beyond = np.where(width > 0.0, excess / np.where(width > 0.0, width, 1.0), 1.0)
+        records = self.records[place] + self.records_before[place]
+        rarity = np.clip(np.log10((self.in_epoch + self.epoch_before + 2.0) / (records + 1.0)) / 3.0, 0.0, 4.0 / 3.0)
+        worth = self.weight[view] * beyond / (beyond + self.half[view]) * rarity**2
+        if self.seen > 10:
+            self.records[place] += is_record
+        size = self.weight[view] * np.log1p(np.maximum(beyond, 0.0) / self.half[view])
+        counts = is_record & (self.seen > self.warm[view])
+        return np.where(counts, worth, 0.0), np.where(counts, size, 0.0)
+
+
+class BatchRecordSurprise:
+    """Counts firings of many streams; parameters as those of RecordSurprise."""
+
+    def __init__(self, streams: int, *, risk: float, min_size: float, min_samples: float, min_month: float) -> None:
+        self.risk, self.min_samples, self.min_month = risk, min_samples, min_month
+        self.least = np.log1p(10.0 * min_size)
+        self.views, self.records = BatchViews(streams), BatchRecords(streams)
+        self.peaks, self.excess = np.full(streams, PRIOR_PEAKS), np.full(streams, PRIOR_PEAKS * PRIOR_EXCESS)
+        self.peak, self.began = np.zeros(streams), np.zeros(streams)
+        self.last_high = np.full(streams, -1e9)
+        self.recent = np.zeros((FILTER_SAMPLES, streams))
+        self.first_at = 0.0
+
+    def update(self, at: float, x: Floats) -> tuple[Floats, NDArray[np.int64]]:
+        """Take one sample of every stream, give the raw score before the filter and the streams that begin to fire."""
+        seen = self.records.seen
+        if seen == 0:
+            self.first_at = at
+        score = self.records.update(self.views.update(at, x))
+        fired = self._fired(seen, at, score, np.flatnonzero(score > 0.0))
+        self.recent[seen % FILTER_SAMPLES] = score
+        return score, fired
+
+    def _fired(self, seen: int, at: float, score: Floats, some: NDArray[np.int64]) -> NDArray[np.int64]:
+        if len(some) == 0:
+            return some
+        y = np.log1p(10.0 * self.records.size)
+        if seen >= START:
+            self._learn(seen, y, some[y[some] >= FLOOR])
+        some = some[y[some] >= self.least]
+        if seen < self.min_samples or len(some) == 0:
+            return some[:0]
+        month = max(MONTH_S * seen / (at - self.first_at), self.min_month)
+        peaks = self.peaks[some]
+        expected = peaks * np.log(1.0 + month / seen) / np.log(1.0 + (seen + 1) / START)
+        bound = FLOOR + self.excess[some] * (np.maximum(expected / self.risk, 1.0) ** (1.0 / peaks) - 1.0)
+        some = some[(y[some] >= bound) & (score[some] > self.recent[:, some].max(axis=0))]
+        fired: NDArray[np.int64] = some[seen - self.last_high[some] > FILTER_SAMPLES]
+        self.last_high[some] = seen
+        return fired
+
+    def _learn(self, seen: int, y: Floats, some: NDArray[np.int64]) -> None:
+        same = (self.peak[some] > 0.0) & (seen - self.began[some] < FILTER_SAMPLES)
+        within, new = some[same], some[~same]
+        self.peak[within] = np.maximum(self.peak[within], y[within])
+        had = new[self.peak[new] > 0.0]
+        self.peaks[had] += 1.0
+        self.excess[had] += self.peak[had] - FLOOR
+        self.peak[new], self.began[new] = y[new], seen
