@@ -31,6 +31,9 @@ STATEFUL = [
 ]
 
 
+HOT = {"service": "node", "metric_name": "cpu_pct", "metric_value": 95.0}
+
+
 def story(seed: int = 1) -> list[RawMessage]:
     """An hour of a small ship: a CPU that runs hot, an attack, a link that fails, and some rubbish."""
     draw = random.Random(seed)
@@ -112,6 +115,24 @@ def test_batch_size_and_epoch_change_nothing(batch: int, epoch: timedelta) -> No
     assert incidents(out) == incidents(expected)
     assert first_of_each(out) == first_of_each(expected)
     assert len(out) == len(expected)
+
+
+def test_findings_of_many_slots_leave_in_the_order_of_the_log() -> None:
+    messages = [
+        raw(
+            minute * 100 + n,
+            f"metrics.ingested.system.srv-{n}",
+            {**HOT, "device_id": f"srv-{n}"},
+            minute * 60.0 + n / 50,
+        )
+        for minute in range(1, 5)
+        for n in range(40)
+    ]
+    for batch in (1, 500):
+        out = run_vessel(TestingSource(with_ticks(messages), batch))
+        places = [json.loads(each.data)["pos"] for each in out if each.subject == "anomaly.detected.system"]
+        assert len(places) == 40
+        assert places == sorted(places), batch
 
 
 @pytest.mark.slow
