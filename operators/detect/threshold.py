@@ -19,6 +19,8 @@ class Threshold:
     [None, None, 'firing', None, 'cleared']
     """
 
+    __slots__ = ("above", "below", "clear", "firing", "hold_s", "since")
+
     def __init__(
         self, *, above: float | None = None, below: float | None = None, clear: float | None = None, hold_s: float = 0.0
     ) -> None:
