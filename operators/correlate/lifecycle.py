@@ -93,9 +93,9 @@ class Lifecycle:
         self._log(state, now, "reopened", anomalies[-1].msg)
         yield from self._publish(state, "reopened", now, anomalies[-1].observed_at)
 
-    def clear(self, state: IncidentState, anomaly: AnomalyEnriched, now: datetime) -> None:
-        """One series has cleared; when none fires any more the hold begins."""
-        state.firing.pop(anomaly.source, None)
+    def clear(self, state: IncidentState, source: str, now: datetime) -> None:
+        """One source has cleared; when none fires any more the hold begins."""
+        state.firing.pop(source, None)
         if not state.firing and state.cleared_at is None:
             state.cleared_at = now
 

@@ -157,8 +157,4 @@ def correlate(
     every_slot = [str(slot) for slot in range(slots)]
     keyed: KeyedStream[Event] = op.flat_map_batch("to_slots", up, to_slots)
     decided = op.stateful_batch("slots", keyed, build)
-    return op.map("unkey", decided, _value)
-
-
-def _value(item: tuple[str, Decision]) -> Decision:
-    return item[1]
+    return op.key_rm("unkey", decided)

@@ -12,32 +12,37 @@ class Pending:
     """Counts the firing anomalies of one key within a window of event time.
 
     Event times further than the window before the latest one fall out, and so does a metric's
-    anomaly that has cleared: what is over does not count. State: at most 100 anomalies.
+    anomaly that has cleared: what is over does not count. over: sources of log lines that have
+    fallen quiet since, so that an incident does not wait for them to clear. State: at most 100 anomalies.
     """
 
     def __init__(self, window: timedelta) -> None:
         self.window = window
         self._waiting: list[AnomalyEnriched] = []
         self._latest_arrival: datetime | None = None
+        self.over: set[str] = set()
 
     def add(self, anomaly: AnomalyEnriched, now: datetime) -> None:
         """Let one more anomaly wait; the same one again changes nothing."""
         if any(each.anomaly_id == anomaly.anomaly_id for each in self._waiting):
             return
         self._waiting.append(anomaly)
+        self.over.discard(anomaly.source)
         latest = max(each.ts for each in self._waiting)
         self._waiting = [each for each in self._waiting if latest - each.ts <= self.window][-MAX_WAITING:]
         self._latest_arrival = now
 
     def clear(self, cleared: AnomalyEnriched) -> None:
-        """Take out what a metric's series fired; a log line was said, and quiet does not unsay it."""
-        if not cleared.anomaly_type.startswith("log_"):
+        """Take out what a metric's series fired; a log line was said, and quiet does not unsay it (but it is over)."""
+        if cleared.anomaly_type.startswith("log_"):
+            self.over.add(cleared.source)
+        else:
             self._waiting = [each for each in self._waiting if each.source != cleared.source]
 
     @property
     def sources(self) -> set[str]:
-        """What the waiting anomalies were fired by."""
-        return {anomaly.source for anomaly in self._waiting}
+        """What fired the waiting anomalies and has yet to clear."""
+        return {anomaly.source for anomaly in self._waiting} - self.over
 
     @property
     def count(self) -> int:
@@ -58,6 +63,7 @@ class Pending:
         return {
             "window": self.window,
             "latest_arrival": self._latest_arrival,
+            "over": sorted(self.over),
             "waiting": [anomaly.model_dump(mode="json") for anomaly in self._waiting],
         }
 
@@ -66,5 +72,6 @@ class Pending:
         """What waits, from a snapshot."""
         pending = cls(state["window"])
         pending._latest_arrival = state["latest_arrival"]
+        pending.over = set(state["over"])
         pending._waiting = [AnomalyEnriched.model_validate(saved) for saved in state["waiting"]]
         return pending

@@ -53,12 +53,12 @@ class ShipCorrelator:
         """Take one anomaly that was found at log time `at`."""
         yield from self.advance(at)
         now = self._now or at
-        situation = classify(anomaly, self._whole_policy)
-        key = situation.key
-        state = self._incidents.get(key)
         if anomaly.state == "cleared":
             self._clear(anomaly, now)
             return
+        situation = classify(anomaly, self._whole_policy)
+        key = situation.key
+        state = self._incidents.get(key)
         self._keys_of.setdefault(anomaly.source, set()).add(key)
         if state is not None and state.active and not self._lifecycle.is_too_old(state, now):
             yield from self._absorb(state, anomaly, now)
@@ -99,6 +99,8 @@ class ShipCorrelator:
         for each in anomalies:
             remember(state, each, now, ttl)
         yield from decisions
+        for source in sorted(pending.over):
+            self._lifecycle.clear(state, source, now)
 
     def _succeed(
         self, key: str, situation: Situation, old: IncidentState, anomaly: AnomalyEnriched, now: datetime
@@ -117,7 +119,7 @@ class ShipCorrelator:
         for key in sorted(self._keys_of.pop(anomaly.source, ())):
             state = self._incidents.get(key)
             if state is not None and state.active:
-                self._lifecycle.clear(state, anomaly, now)
+                self._lifecycle.clear(state, anomaly.source, now)
             pending = self._pending.get(key)
             if pending is not None:
                 pending.clear(anomaly)

@@ -308,3 +308,20 @@ def test_a_ship_without_incidents_is_forgotten() -> None:
         list(slot.process(Event((n, 0), at(n), body)))
     list(slot.process(Event((99, -1), at(99), OpsTick(ship_id="aurora"))))
     assert slot.ships == {}
+
+
+def test_an_incident_does_not_wait_for_what_had_fallen_quiet_before_it_opened() -> None:
+    timeline = Timeline(resource_pressure={"min_events": 3, "window_s": 1200})
+    ssh: dict[str, Any] = {"anomaly_type": "log_pattern", "series": "aurora/srv-1/sshd/log:x", "detector": "pattern"}
+    ftp: dict[str, Any] = {"anomaly_type": "log_pattern", "series": "aurora/srv-1/ftpd/log:x", "detector": "pattern"}
+    timeline.take(_log(0, ssh), _log(10, ssh), cleared(310, **ssh))
+    resumed = Timeline(resource_pressure={"min_events": 3, "window_s": 1200})
+    resumed.ship.restore(timeline.ship.snapshot())
+    for each in (timeline, resumed):
+        each.take(_log(400, ftp), cleared(700, **ftp)).until(1000)
+        assert [event for event, _ in each.events if event != "updated"] == ["created", "resolved"]
+        assert each.events[-1] == ("resolved", 760.0)
+
+
+def _log(seconds: float, fields: dict[str, Any]) -> AnomalyEnriched:
+    return enriched(seconds, **fields)
