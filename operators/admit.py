@@ -76,10 +76,11 @@ def admit(step_id: str, up: Stream[Event], *, policy: PolicySet, metrics: FlowMe
     admitter = lru_cache(maxsize=1000)(lambda ship_id: Admitter(rules_of(policy, ship_id)))
 
     def pass_on(batch: list[Event]) -> Iterable[Event]:
+        for kind, count in Counter(type(event.body).__name__ for event in batch).items():
+            metrics.events.labels(kind).inc(count)
         for event in batch:
             body = event.body
             admitted: LogMessage | MetricSample | None
-            metrics.events.labels(type(body).__name__).inc()
             if isinstance(body, MetricSample) and body.labels:
                 admitted, redacted = admitter(body.ship_id).relabel(body)
             elif isinstance(body, LogMessage):

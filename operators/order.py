@@ -30,4 +30,4 @@ class OrderLogic(StatefulBatchLogic[Event, Event, None]):
 def order(step_id: str, up: Stream[Event]) -> Stream[Event]:
     """Sort events by Event.order, whatever the batches were; for a stream of few events, on one worker."""
     keyed = op.key_on("together", up, lambda event: "all")
-    return op.map("unkey", op.stateful_batch("sort", keyed, lambda resume: OrderLogic()), lambda item: item[1])
+    return op.key_rm("unkey", op.stateful_batch("sort", keyed, lambda resume: OrderLogic()))

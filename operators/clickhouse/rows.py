@@ -79,10 +79,6 @@ def micros(at: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
-def _micros_or_none(at: datetime | None) -> int | None:
-    return None if at is None else micros(at)
-
-
 def _json(value: dict[str, Any]) -> str:
     return to_json(value).decode() if value else "{}"
 

@@ -108,8 +108,4 @@ def detect(
     other_log_slots = [f"log{slot}" for slot in range(1, LOG_SLOTS)]
     keyed: KeyedStream[Event] = op.flat_map_batch("to_slots", up, to_slots)
     found = op.stateful_batch("slots", keyed, build)
-    return order("order", op.map("unkey", found, _value))
-
-
-def _value(item: tuple[str, Event]) -> Event:
-    return item[1]
+    return order("order", op.key_rm("unkey", found))
