@@ -4,8 +4,8 @@ from math import sqrt
 from struct import Struct
 from typing import Any, NamedTuple
 
-from operators.detect.excursion import FIRED, Direction, Excursion, ExcursionSettings
-from operators.detect.finding import Finding, clock_time, number
+from operators.detect.excursion import Direction, Excursion, ExcursionSettings, Words
+from operators.detect.finding import Finding, number
 from operators.detect.tail import TailSettings
 
 HUGE = 1e150
@@ -168,18 +168,13 @@ class Ewma:
                 self._judge.relearnt()
 
     def _finding(self, change: int, value: float, mean: float, scale: float) -> Finding:
-        judge = self._judge
-        reach = judge.bound * scale
-        lower, upper = mean - reach, mean + reach
-        if change != FIRED:
-            msg = f"{number(value)} is as expected again ({number(mean)}, deviation {number(scale)})"
-            return Finding("cleared", 0.0, mean, lower, upper, judge.since, msg)
-        msg = (
-            f"{number(value)} is {number(abs(value - mean) / scale)} standard deviations "
-            f"{'above' if value > mean else 'below'} the weighted mean {number(mean)}, bounds {number(lower)} to "
-            f"{number(upper)} from {self._n:.0f} samples, since {clock_time(judge.since)}"
+        words = Words(
+            unit="standard deviations",
+            center=f"the weighted mean {number(mean)}",
+            over=f" from {self._n:.0f} samples",
+            cleared=f"as expected again ({number(mean)}, deviation {number(scale)})",
         )
-        return Finding("firing", judge.score(), mean, lower, upper, judge.since, msg)
+        return self._judge.finding(change, value, mean, scale, words)
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data: two short byte strings."""

@@ -3,6 +3,7 @@
 from struct import Struct
 from typing import Literal, NamedTuple
 
+from operators.detect.finding import Finding, clock_time, number
 from operators.detect.tail import PeakTail, TailSettings
 
 Direction = Literal["both", "up", "down"]
@@ -25,6 +26,15 @@ class ExcursionSettings(NamedTuple):
     quiet: float = 2.5
     clear: float = 0.5
     direction: Direction = "both"
+
+
+class Words(NamedTuple):
+    """How a detector puts a finding: its unit, its center, over what it reckoned, and what it says when it clears."""
+
+    unit: str
+    center: str
+    over: str
+    cleared: str
 
 
 class Excursion:
@@ -124,6 +134,20 @@ class Excursion:
     def relearnt(self) -> None:
         """The run's level has become the normal one: the excursion ends here."""
         self._end()
+
+    def finding(self, change: int, value: float, center: float, scale: float, words: Words) -> Finding:
+        """What a change says: value, center and bounds as numbers and in the detector's words."""
+        reach = self.bound * scale
+        lower, upper = center - reach, center + reach
+        if change != FIRED:
+            msg = f"{number(value)} is {words.cleared}"
+            return Finding("cleared", 0.0, center, lower, upper, self.since, msg)
+        msg = (
+            f"{number(value)} is {number(abs(value - center) / scale)} {words.unit} "
+            f"{'above' if value > center else 'below'} {words.center}, bounds {number(lower)} to "
+            f"{number(upper)}{words.over}, since {clock_time(self.since)}"
+        )
+        return Finding("firing", self.score(), center, lower, upper, self.since, msg)
 
     def pack(self) -> bytes:
         """The state as bytes."""

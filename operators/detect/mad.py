@@ -5,8 +5,8 @@ from bisect import bisect_left, insort
 from struct import Struct
 from typing import Any
 
-from operators.detect.excursion import FIRED, Direction, Excursion, ExcursionSettings
-from operators.detect.finding import Finding, clock_time, number
+from operators.detect.excursion import Direction, Excursion, ExcursionSettings, Words
+from operators.detect.finding import Finding, number
 from operators.detect.tail import TailSettings
 
 HUGE = 1e150
@@ -117,18 +117,13 @@ class Mad:
         insort(self._sorted, value)
 
     def _finding(self, change: int, value: float, median: float, scale: float) -> Finding:
-        judge = self._judge
-        reach = judge.bound * scale
-        lower, upper = median - reach, median + reach
-        if change != FIRED:
-            msg = f"{number(value)} is as expected again (median {number(median)} of {self.window} samples)"
-            return Finding("cleared", 0.0, median, lower, upper, judge.since, msg)
-        msg = (
-            f"{number(value)} is {number(abs(value - median) / scale)} robust deviations "
-            f"{'above' if value > median else 'below'} the median {number(median)} of the last {len(self._ring)} "
-            f"samples, bounds {number(lower)} to {number(upper)}, since {clock_time(judge.since)}"
+        words = Words(
+            unit="robust deviations",
+            center=f"the median {number(median)} of the last {len(self._ring)} samples",
+            over="",
+            cleared=f"as expected again (median {number(median)} of {self.window} samples)",
         )
-        return Finding("firing", judge.score(), median, lower, upper, judge.since, msg)
+        return self._judge.finding(change, value, median, scale, words)
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data: the window in order of arrival, and two short byte strings."""

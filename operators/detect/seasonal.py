@@ -4,8 +4,8 @@ from array import array
 from struct import Struct
 from typing import Any
 
-from operators.detect.excursion import FIRED, Direction, Excursion, ExcursionSettings
-from operators.detect.finding import Finding, clock_time, number
+from operators.detect.excursion import Direction, Excursion, ExcursionSettings, Words
+from operators.detect.finding import Finding, number
 from operators.detect.tail import TailSettings
 
 HUGE = 1e30  # what a float32 of the profile can square in peace
@@ -162,19 +162,14 @@ class Seasonal:
         self._overall = (hours, self._overall[1] + (distance - self._overall[1]) / hours)
 
     def _finding(self, change: int, at: float, value: float, mean: float, scale: float) -> Finding:
-        judge = self._judge
-        reach = judge.bound * scale
-        lower, upper = mean - reach, mean + reach
-        if change != FIRED:
-            msg = f"{number(value)} is usual again for this hour of the week ({number(mean)})"
-            return Finding("cleared", 0.0, mean, lower, upper, judge.since, msg)
         weeks = self._weeks[int(at // 3600.0) % HOURS]
-        msg = (
-            f"{number(value)} is {number(abs(value - mean) / scale)} deviations {'above' if value > mean else 'below'} "
-            f"{number(mean)}, usual for this hour of the week (over {weeks} weeks), bounds {number(lower)} to "
-            f"{number(upper)}, since {clock_time(judge.since)}"
+        words = Words(
+            unit="deviations",
+            center=f"{number(mean)}, usual for this hour of the week (over {weeks} weeks)",
+            over="",
+            cleared=f"usual again for this hour of the week ({number(mean)})",
         )
-        return Finding("firing", judge.score(), mean, lower, upper, judge.since, msg)
+        return self._judge.finding(change, value, mean, scale, words)
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data: the profile as bytes and two short byte strings."""
