@@ -32,15 +32,22 @@ check: install   ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: install   ## measure: detectors, logs, and the public benchmark where NAB_DIR names it
+bench: install   ## measure everything; NAB_DIR and CAPTURES_DIR name the public data
 	$(PY) -m tests.bench.detectors --json
+	$(PY) -m tests.bench.profiles --json
 	$(PY) -m tests.bench.logs --json
 	$(PY) -m tests.bench.nab --json
 	$(PY) -m tests.bench.false_firings --json
+	$(PY) -m tests.bench.profile_firings --json
+	$(PY) -m tests.bench.captures --json --pictures docs/pictures --table docs/pictures/captures.md
+	$(PY) -m tests.bench.quiet_day --json
 
-bench-quick: install  ## the same, short
+bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.detectors --json --quick
+	$(PY) -m tests.bench.profiles --json --quick
 	$(PY) -m tests.bench.logs --json --quick
+	$(PY) -m tests.bench.captures --json --quick
+	$(PY) -m tests.bench.quiet_day --json --quick
 
 format: install  ## put the code in order
 	$(BIN)/ruff check --fix .

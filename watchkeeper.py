@@ -3,9 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -14,16 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from compose.capture import capture_to
+from compose.cli import actions, inventory, why
+from compose.cli.edge import AsJson, guarded, read_settings
 from compose.doctor import examine
-from compose.errors import EXIT_FAILED, exit_code, known_cause
+from compose.errors import EXIT_FAILED
 from compose.launch import FlowName, prepare_process, run_flow
 from compose.replay import replay as replay_captures
 from operators.jetstream import NatsConfig
 from operators.observability import configure_logging
 from policy import describe, load_policy
-from schemas.settings import Settings
-
-T = TypeVar("T")
 
 app = typer.Typer(
     name="watchkeeper",
@@ -38,7 +36,6 @@ app.add_typer(policy_app, name="policy")
 PolicyDir = Annotated[
     Path | None, typer.Option("--policy", help="Folder of the policy; the shipped one when not given.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @app.command()
@@ -52,14 +49,14 @@ def up(
     """Run the whole system on this machine, with nothing else installed."""
     from compose.embedded import up as run_up  # chDB takes a second to load: only where it is used
 
-    settings = _settings(data_dir=data, api_port=port, policy_dir=policy)
+    settings = read_settings(data_dir=data, api_port=port, policy_dir=policy)
     raise typer.Exit(run_up(settings, demo=demo, host_metrics=host_metrics))
 
 
 @app.command()
 def run(flow: Annotated[FlowName, typer.Argument(help="Which flow.")]) -> None:
     """Run one flow as a process of its own."""
-    raise typer.Exit(run_flow(flow, _settings()))
+    raise typer.Exit(run_flow(flow, read_settings()))
 
 
 @app.command()
@@ -67,8 +64,8 @@ def api() -> None:
     """Serve the REST API over ClickHouse."""
     from api.serve import from_settings  # FastAPI takes half a second to load
 
-    settings = _settings()
-    _run(lambda: from_settings(settings).run())
+    settings = read_settings()
+    guarded(lambda: from_settings(settings).run())
 
 
 @app.command()
@@ -80,7 +77,7 @@ def clickhouse(
     """Serve chDB behind ClickHouse's HTTP interface, for layouts of several processes."""
     from compose.clickhouse_http import run as run_server
 
-    _settings()
+    read_settings()
     raise typer.Exit(run_server(path, host, port))
 
 
@@ -92,9 +89,9 @@ def capture(
     count: Annotated[int | None, typer.Option(help="At most so many messages.", min=1)] = None,
 ) -> None:
     """Write what a stream holds now as NDJSON, for replay and tests."""
-    settings = _settings()
+    settings = read_settings()
     config = NatsConfig.of(settings)
-    written = _run(lambda: capture_to(config, out, stream=stream, first=first, count=count))
+    written = guarded(lambda: capture_to(config, out, stream=stream, first=first, count=count))
     typer.echo(f"{written} messages of {stream}", err=True)
 
 
@@ -107,7 +104,7 @@ def replay(
     final: Annotated[bool, typer.Option("--final", help="One line an incident, in its last state.")] = False,
 ) -> None:
     """Run the vessel flow over captures without NATS; incidents as NDJSON on standard output."""
-    settings = _settings(policy_dir=policy)
+    settings = read_settings(policy_dir=policy)
     configure_logging("error", settings.log_format)  # what a replay finds is its output
     prepare_process()
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
@@ -116,7 +113,7 @@ def replay(
         def show(read: int, lines: int) -> None:
             bar.update(task, completed=read, total=lines)
 
-        summary = _run(
+        summary = guarded(
             lambda: replay_captures(captures, load_policy(policy), settings, _print_line, final=final, progress=show)
         )
     try:
@@ -127,9 +124,32 @@ def replay(
 
 
 @app.command()
+def plot(
+    name: Annotated[str, typer.Argument(help="A series, the end of its name, or the id of an anomaly.")],
+    api: Annotated[str | None, typer.Option(help="Address of the API; the configured one when not given.")] = None,
+    captures: Annotated[
+        list[Path] | None, typer.Option("--capture", help="Read this capture instead of the API; repeat for several.")
+    ] = None,
+    policy: PolicyDir = None,
+    ago: Annotated[str | None, typer.Option("--since", help="The last so long, for example 90m, 24h or 7d.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="From this time, for example 2026-03-01T12:00Z.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Up to this time.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw a picture into this file as well.")] = None,
+    width: Annotated[int | None, typer.Option(help="Columns; the terminal's, else 80.", min=40, max=1000)] = None,
+) -> None:
+    """Draw a series, the band that it was expected in, and what was found on it."""
+    from compose.plot.command import Request, draw  # an HTTP client is loaded only where it is used
+
+    settings = read_settings(policy_dir=policy)
+    configure_logging("error", settings.log_format)
+    request = Request(name, api, tuple(captures or ()), ago, since, until, png)
+    guarded(lambda: draw(request, load_policy(settings.policy_dir), settings, sys.stdout, width))
+
+
+@app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Say what is reachable, in which version, and what to do about the rest."""
-    checks = list(examine(_settings()))
+    checks = list(examine(read_settings()))
     if as_json:
         typer.echo(json.dumps([check.to_dict() for check in checks], indent=2))
     else:
@@ -145,7 +165,10 @@ def doctor(as_json: AsJson = False) -> None:
 @policy_app.command("check")
 def policy_check(policy: PolicyDir = None) -> None:
     """Load the policy; say whether it is right, or which key is wrong and what was expected."""
-    loaded = _run(lambda: describe.check(policy))
+    from operators.detect.custom import check_custom
+
+    loaded = guarded(lambda: describe.check(policy))
+    guarded(lambda: check_custom(loaded))
     typer.echo(f"policy is right: profile {loaded.default.profile}, hash {loaded.hash}")
 
 
@@ -156,7 +179,7 @@ def policy_show(
     as_json: AsJson = False,
 ) -> None:
     """Print every value in force and where it comes from."""
-    loaded = _run(lambda: load_policy(policy))
+    loaded = guarded(lambda: load_policy(policy))
     rows = describe.show(loaded, ship)
     if as_json:
         typer.echo(json.dumps([{"key": key, "value": value, "from": origin} for key, value, origin in rows], indent=2))
@@ -169,12 +192,6 @@ def policy_show(
 def policy_schema() -> None:
     """Print the JSON schema of all policy files."""
     typer.echo(json.dumps(describe.schema(), indent=2))
-
-
-def _settings(**overrides: Any) -> Settings:
-    settings: Settings = _run(lambda: Settings.load(**overrides))
-    configure_logging(settings.log_level, settings.log_format)
-    return settings
 
 
 def _print_line(text: str) -> None:
@@ -192,20 +209,9 @@ def _stop_at_once(message: str) -> NoReturn:
     os._exit(EXIT_FAILED)
 
 
-def _run(action: Callable[[], T]) -> T:
-    """Do it; an error that says what is wrong ends the program with that one line."""
-    try:
-        return action()
-    except Exception as error:
-        cause = known_cause(error)
-        if cause is None:
-            raise
-        _fail(str(cause), exit_code(error))
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"watchkeeper: {message}", err=True)
-    raise typer.Exit(code)
+inventory.add_to(app)
+why.add_to(app)
+actions.add_to(app)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from api import problems
 from api.context import ApiContext, Clock, Reader
 from api.index import index_page
 from api.middleware import Envelope
-from api.routes import incidents, stats, trace
+from api.routes import devices, incidents, series, stats, trace, why
 from api.routes.health import health_router
 from api.telemetry import ApiMetrics
 from operators.clickhouse import ClickHouseAwayError, QueryTooBigError
@@ -55,8 +55,9 @@ def create_app(
     problems.install(app)
     app.add_exception_handler(ClickHouseAwayError, _on_clickhouse)
     app.add_exception_handler(QueryTooBigError, _on_clickhouse)
-    for router in (stats.router, incidents.router, trace.router, health_router(reader, app.version, registries)):
-        app.include_router(router)
+    for part in (stats, incidents, trace, series, devices, why):
+        app.include_router(part.router)
+    app.include_router(health_router(reader, app.version, registries))
     _add_index(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     app.add_middleware(Envelope, metrics=own)

@@ -37,7 +37,7 @@ class FlowPart:
             SettingsError: when the health port cannot be had.
         """
         stop = threading.Event()
-        factory = flow_factory(name)
+        factory = flow_factory(name, shares_chdb=True)
         metrics = FlowMetrics(name)
         self.name = name
         self.state = FlowState(name, metrics)

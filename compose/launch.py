@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final, Literal, Protocol, cast
@@ -39,9 +40,10 @@ class FlowFactory(Protocol):
         """Wire the flow; when stop is set its sources end it cleanly."""
 
 
-def flow_factory(name: FlowName) -> FlowFactory:
-    """The from_settings of flows/<name>.py."""
-    return cast(FlowFactory, importlib.import_module(f"flows.{name}").from_settings)
+def flow_factory(name: FlowName, *, shares_chdb: bool = False) -> FlowFactory:
+    """The from_settings of flows/<name>.py; shares_chdb: this process has the embedded database open."""
+    factory = importlib.import_module(f"flows.{name}").from_settings
+    return cast(FlowFactory, partial(factory, shares_chdb=True) if shares_chdb and name == "vessel" else factory)
 
 
 def prepare_process() -> None:

@@ -5,25 +5,38 @@ events ─ enrich ─ correlate ─▶ incidents, requests for enrichment, suppr
         enriched anomalies
 """
 
+from typing import cast
+
 import bytewax.operators as op
 from bytewax.dataflow import Stream
 
 from operators.correlate import correlate
+from operators.correlate.classify import classify
 from operators.correlate.decision import Decision
-from operators.enrich import enrich
+from operators.enrich import ContextSource, enrich
 from operators.observability import FlowMetrics
 from operators.publish import outgoing
 from policy import PolicySet
-from schemas.anomaly import AnomalyEnriched
+from schemas.anomaly import AnomalyDetected, AnomalyEnriched
 from schemas.event import Event, Outgoing
 from schemas.settings import Settings
 
 
 def correlation(
-    events: Stream[Event], *, policy: PolicySet, settings: Settings, metrics: FlowMetrics
+    events: Stream[Event],
+    *,
+    policy: PolicySet,
+    settings: Settings,
+    metrics: FlowMetrics,
+    context: ContextSource | None = None,
 ) -> Stream[Outgoing]:
-    """Wire the second half onto the events of the first."""
-    enriched = enrich("enrich", events, policy=policy)
+    """Wire the second half onto the events of the first; context is whom enrich asks, None for nobody."""
+
+    def incident_type(anomaly: AnomalyDetected) -> str:
+        # What classify reads is all there before enrichment.
+        return classify(cast(AnomalyEnriched, anomaly), policy.for_ship(anomaly.ship_id)).incident_type
+
+    enriched = enrich("enrich", events, policy=policy, context=context, incident_type=incident_type, metrics=metrics)
     decisions = correlate("correlate", enriched, policy=policy, slots=settings.correlate_slots, metrics=metrics)
     anomalies = op.filter_map("enriched", enriched, _anomaly)
     decided = op.map("decided", decisions, _decision)

@@ -14,6 +14,8 @@ from bytewax.dataflow import Stream
 from operators.admit import admit
 from operators.decode import decode
 from operators.detect import detect
+from operators.detect.custom import check_custom
+from operators.detect.log_history import LogHistory
 from operators.observability import FlowMetrics
 from operators.publish import outgoing
 from policy import PolicySet
@@ -31,9 +33,19 @@ class Detected:
 
 
 def detection(
-    telemetry: Stream[RawMessage], *, policy: PolicySet, settings: Settings, metrics: FlowMetrics
+    telemetry: Stream[RawMessage],
+    *,
+    policy: PolicySet,
+    settings: Settings,
+    metrics: FlowMetrics,
+    history: LogHistory | None = None,
 ) -> Detected:
-    """Wire the first half onto a stream of raw messages."""
+    """Wire the first half onto a stream of raw messages; history is what a start without state knows of logs.
+
+    Raises:
+        PolicyError: for a detector of detect.custom that cannot be used.
+    """
+    check_custom(policy)
     decoded = decode("decode", telemetry, ship_id=settings.ship_id, policy=policy, metrics=metrics)
     admitted = admit("admit", decoded.events, policy=policy, metrics=metrics)
     events = detect(
@@ -43,6 +55,7 @@ def detection(
         slots=settings.detect_slots,
         max_series=policy.default.detect.max_series,
         metrics=metrics,
+        history=history,
     )
     anomalies = op.filter_map("anomalies", events, _anomaly)
     dead_letters = op.map("dead_letters", decoded.dead_letters, outgoing)

@@ -30,6 +30,9 @@ class FlowMetrics:
         self.dropped = self._counter("dropped", "Events that policy dropped, by reason.", "reason")
         self.redacted = self._counter("redacted", "Values redacted before anything was published, by kind.", "kind")
         self.anomalies = self._counter("anomalies", "Anomalies, by type and state.", "anomaly_type", "state")
+        self.enriched = self._counter(
+            "enriched", "Anomalies that went on, by how much of their context was known.", "context"
+        )
         self.late = self._counter("late", "Samples or findings too old to be judged, by stage.", "stage")
         self.incidents = self._counter("incidents", "Incident revisions, by event.", "event")
         self.suppressed = self._counter("suppressed", "Findings held back, by kind.", "kind")

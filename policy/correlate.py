@@ -1,5 +1,6 @@
 """correlate: which anomalies make one situation, and how its incident lives."""
 
+from collections.abc import Iterator
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -24,6 +25,9 @@ class IncidentTypePolicy(Segment):
     hold_s: float = Field(120, ge=0, le=86_400, description="quiet after everything has cleared, before it resolves")
     max_age_s: float = Field(86_400, ge=60, le=2_592_000, description="older than this it takes nothing more")
     keys: tuple[KeyName, ...] = Field(("device_id",), max_length=8, description="what anomalies of one situation share")
+    bridge: tuple[KeyName, ...] = Field(
+        (), max_length=8, description="open incidents of this type that share one of these are merged into one"
+    )
 
 
 class Match(Segment):
@@ -33,13 +37,52 @@ class Match(Segment):
     anomaly_type: AnomalyType | None = Field(None, description="the anomaly's type")
     rule: Glob | None = Field(None, description="the threshold's or pattern's name (glob)")
     metric: Glob | None = Field(None, description="the metric's name (glob)")
+    service: Glob | None = Field(None, description="the service (glob)")
+    device_type: Glob | None = Field(None, description="the device's type in the inventory (glob)")
 
 
 class CorrelateRule(Segment):
-    """Anomalies that match speak of this type of incident."""
+    """Anomalies that match speak of this type of incident; what is set here goes before what the type says."""
 
     match: Match = Field(description="which anomalies")
     incident_type: Word = Field(description="a key of incident_types")
+    keys: tuple[KeyName, ...] | None = Field(None, max_length=8, description="instead of the type's")
+    window_s: float | None = Field(None, ge=1, le=86_400, description="instead of the type's")
+    min_events: int | None = Field(None, ge=1, le=100, description="instead of the type's")
+    hold_s: float | None = Field(None, ge=0, le=86_400, description="instead of the type's")
+    severity: Severity | None = Field(None, description="instead of the anomalies' own")
+
+
+class InhibitRule(Segment):
+    """While an incident of a cause fires, those of its symptoms are its impact and not incidents of their own.
+
+    The symptom's device must be the cause's, or depend on it in the device inventory.
+    """
+
+    cause: tuple[Word, ...] = Field(min_length=1, max_length=50, description="incident types")
+    symptom: tuple[Word, ...] = Field(min_length=1, max_length=50, description="incident types")
+
+
+class InhibitPolicy(Segment):
+    """Causes and their symptoms."""
+
+    rules: tuple[InhibitRule, ...] = Field((), max_length=100, description="what explains what")
+    look_back_s: float = Field(
+        600, ge=0, le=86_400, description="a symptom that opened at most this long before its cause is taken back"
+    )
+    lag_s: float = Field(60, ge=0, le=3600, description="a cause seen in log lines explains for this long after each")
+    surface_s: float = Field(
+        360, ge=0, le=86_400, description="what still fires this long after its cause is resolved becomes an incident"
+    )
+
+
+class StormPolicy(Segment):
+    """When there are too many incidents to tell one by one."""
+
+    opened: int = Field(30, ge=2, le=10_000, description="incidents opened within within_s that make a storm")
+    within_s: float = Field(300, ge=1, le=86_400, description="see opened")
+    calm_s: float = Field(300, ge=1, le=86_400, description="it ends when fewer than half of opened came for this long")
+    incident_type: Word = Field("incident_storm", description="a key of incident_types")
 
 
 class SeverityPolicy(Segment):
@@ -70,11 +113,20 @@ class CorrelatePolicy(Segment):
     max_timeline: int = Field(100, ge=4, le=1000, description="timeline entries kept in an incident")
     max_open_incidents: int = Field(1000, ge=1, le=100_000, description="incidents of a ship kept at once")
     severity: SeverityPolicy = Field(SeverityPolicy(), description="severity by score")
+    inhibit: InhibitPolicy = Field(InhibitPolicy(), description="causes that explain symptoms")
+    storm: StormPolicy = Field(StormPolicy(), description="too many incidents at once")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         known = ", ".join(self.incident_types)
-        for name in [self.default_incident_type, *(rule.incident_type for rule in self.rules)]:
+        for name in self._named_types():
             if name not in self.incident_types:
                 raise ValueError(f"no incident type {name!r}; there are {known}")
         return self
+
+    def _named_types(self) -> Iterator[str]:
+        yield self.default_incident_type
+        yield self.storm.incident_type
+        yield from (rule.incident_type for rule in self.rules)
+        for inhibit in self.inhibit.rules:
+            yield from (*inhibit.cause, *inhibit.symptom)

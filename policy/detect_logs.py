@@ -43,6 +43,10 @@ class TemplatePolicy(Segment):
     burst: int = Field(5, ge=1, le=100, description="new templates reported one by one in a period")
     period_s: float = Field(3600, ge=60, le=86_400, description="the period")
     clear_s: float = Field(300, ge=1, le=86_400, description="seconds without such a line after which it clears")
+    severity: dict[Level, Severity] = Field(
+        default_factory=lambda: {Level.WARN: Severity.LOW, Level.ERROR: Severity.MEDIUM, Level.CRITICAL: Severity.HIGH},
+        description="severity of the anomaly by its line's level; else by score",
+    )
 
 
 class RatePolicy(Segment):

@@ -38,14 +38,14 @@ class ThresholdRule(Segment):
 
 
 class ZScoreRule(Segment):
-    """A value far from the mean of the samples before it."""
+    """A value that breaks away from the mean of the samples before it, further than ever."""
 
     enabled: bool = Field(True, description="whether z-scores are used")
     window: int = Field(300, ge=20, le=2000, description="samples in the rolling window")
     min_samples: int = Field(150, ge=10, le=2000, description="samples before the first judgement")
-    fire: float = Field(6.0, gt=0, le=1000, description="standard deviations at which it fires")
-    clear: float = Field(3.0, gt=0, le=1000, description="standard deviations below which it clears")
-    hold_samples: int = Field(3, ge=1, le=100, description="samples in a row for either")
+    fire: float = Field(6.0, gt=2.5, le=1000, description="standard deviations at which it fires, at the least")
+    clear: float = Field(3.0, ge=2.5, le=1000, description="standard deviations below which it clears")
+    hold_samples: int = Field(3, ge=1, le=100, description="samples in a row that make a firing or a clearing")
     min_std: float = Field(1e-6, gt=0, le=1e15, description="floor of the standard deviation")
     min_std_fraction: float = Field(0.01, ge=0, le=10, description="floor of it, as a part of the mean")
     metrics: tuple[Glob, ...] = Field(("*",), max_length=1000, description="which metrics (globs)")
@@ -67,17 +67,14 @@ class ZScoreRule(Segment):
         return self
 
 
-DetectorName = Literal["zscore", "ewma", "mad", "seasonal", "flat", "record_surprise"]
-
-
 class MetricRule(Segment):
     """How one kind of metric is judged, where the defaults will not do."""
 
     metric: Glob = Field(description="which metrics, by name (glob)")
     domain: Domain | None = Field(None, description="only in this domain")
     service: Glob = Field("*", description="only these services (glob)")
-    detectors: tuple[DetectorName, ...] | None = Field(
-        None, max_length=10, description="which outlier detectors; an empty list for none"
+    detectors: tuple[Word, ...] | None = Field(
+        None, max_length=10, description="which outlier detectors, or those of custom; an empty list for none"
     )
     direction: Literal["both", "up", "down"] = Field("both", description="which deviations count")
     min_deviation: float = Field(0, ge=0, le=1e15, description="smaller deviations never count, in the metric's unit")
@@ -102,8 +99,8 @@ class MetricRule(Segment):
 class OutlierPolicy(Segment):
     """The outlier detectors; those of one series vote."""
 
-    detectors: tuple[DetectorName, ...] = Field(
-        ("zscore",), max_length=10, description="used where no rule says otherwise"
+    detectors: tuple[Word, ...] = Field(
+        ("zscore", "ewma", "seasonal"), max_length=10, description="used where no rule says otherwise"
     )
     risk: float = Field(0.05, ge=1e-4, le=100, description="false firings to be expected of one series in a month")
     sample_period_s: float = Field(5, ge=0.001, le=86_400, description="seconds between samples, for risk")

@@ -15,7 +15,14 @@ from policy.explain import MASTER, SHIPPED, explain
 from policy.lines import Document, Key, Place, read_yaml
 from policy.model import SEGMENTS, Master, Policy
 
-_RULES = (("detect", "thresholds"), ("detect", "metrics"), ("detect", "patterns"), ("correlate", "incident_types"))
+_RULES = (
+    ("detect", "thresholds"),
+    ("detect", "metrics"),
+    ("detect", "patterns"),
+    ("detect", "custom"),
+    ("correlate", "incident_types"),
+    ("maintenance", "windows"),
+)
 _KNOWN_FILES = {MASTER, *(f"{segment}.yaml" for segment in SEGMENTS)}
 
 
@@ -35,6 +42,11 @@ class PolicySet:
         policies = {"": self.default, **{ship: policy for ship, (policy, _) in sorted(self._ships.items())}}
         text = json.dumps({ship: policy.model_dump(mode="json") for ship, policy in policies.items()}, sort_keys=True)
         self.hash = sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def ships(self) -> tuple[str, ...]:
+        """The ships that override something."""
+        return tuple(self._ships)
 
     def for_ship(self, ship_id: str) -> Policy:
         """The policy of a ship."""
@@ -140,7 +152,7 @@ def _check_removals(
                 key = (segment, name, entry)
                 place = places.get((*prefix, *key), Place(Path(MASTER), 0))
                 near = get_close_matches(entry, known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
                 raise PolicyError(place.file, place.line, ".".join((*prefix, *key)), f"nothing to take out, {hint}")
 
 

@@ -9,8 +9,10 @@ from policy.correlate import CorrelatePolicy
 from policy.detect import DetectPolicy
 from policy.detect_logs import PatternRule
 from policy.detect_metrics import MetricRule, ThresholdRule
+from policy.enrich import EnrichPolicy
 from policy.ingest import IngestPolicy
 from policy.llm import LlmPolicy
+from policy.maintenance import MaintenancePolicy
 from policy.notify import NotifyPolicy
 from policy.privacy import PrivacyPolicy
 from policy.remediate import RemediatePolicy
@@ -38,7 +40,9 @@ class Policy(Segment):
     features: Features = Field(Features(), description="what is switched on")
     ingest: IngestPolicy = Field(description="what is let in")
     detect: DetectPolicy = Field(description="the detectors")
+    enrich: EnrichPolicy = Field(description="context for anomalies")
     correlate: CorrelatePolicy = Field(description="how anomalies become incidents")
+    maintenance: MaintenancePolicy = Field(description="what is held back on purpose")
     llm: LlmPolicy = Field(description="the local LLM")
     notify: NotifyPolicy = Field(description="who is told")
     remediate: RemediatePolicy = Field(description="what is done")
@@ -58,6 +62,9 @@ class Policy(Segment):
         for name, rule in rules.items():
             if rule.incident_type is not None and rule.incident_type not in known:
                 raise ValueError(f"{name}: no incident type {rule.incident_type!r}; there are {', '.join(known)}")
+        for named in self.enrich.severity.at_least:
+            if named not in known:
+                raise ValueError(f"enrich.severity.at_least: no incident type {named!r}; there are {', '.join(known)}")
         return self
 
 

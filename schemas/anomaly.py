@@ -7,12 +7,27 @@ from pydantic import Field
 from schemas.base import Domain, Name, Part, Pos, Score, Severity, TracedMessage, UtcDatetime
 
 
+class DetectorVote(Part):
+    """What one detector that fires says: score is 0.5 at its own firing boundary, msg names the unit of statistic."""
+
+    detector: Name
+    score: Score
+    statistic: float | None = None
+    bound: float | None = None
+    expected: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    since: UtcDatetime | None = None
+    msg: str
+
+
 class AnomalyDetected(TracedMessage):
     """A detector says that a series is firing, or that it has cleared.
 
     tracking_id is that of the log line or sample it was found on; evidence_ids are those of all
     events it speaks for (at most 100). The message explains itself: msg is one sentence with the
-    numbers in it.
+    numbers in it; votes are the detectors of a metric that fire at this moment (none when it clears,
+    none of logs); flapping says that this series fires again and again, and is told once.
     """
 
     anomaly_id: str
@@ -39,6 +54,8 @@ class AnomalyDetected(TracedMessage):
     count: int = 1
     since: UtcDatetime | None = None
     fields: dict[str, str] = Field(default_factory=dict)
+    votes: tuple[DetectorVote, ...] = ()
+    flapping: bool = False
     evidence_ids: tuple[str, ...] = ()
     msg: str
 

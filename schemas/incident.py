@@ -7,8 +7,20 @@ from pydantic import Field
 from schemas.base import Domain, Name, Part, Severity, TracedMessage, UtcDatetime
 
 IncidentStatus = Literal["open", "ack", "resolved", "suppressed"]
-IncidentEvent = Literal["created", "updated", "escalated", "resolved", "reopened"]
-SuppressionKind = Literal["duplicate", "suppressed", "maintenance", "silence", "inhibited"]
+IncidentEvent = Literal[
+    "created",
+    "updated",
+    "escalated",
+    "resolved",
+    "reopened",
+    "acknowledged",
+    "assigned",
+    "commented",
+    "suppressed",
+    "surfaced",
+    "merged",
+]
+SuppressionKind = Literal["duplicate", "suppressed", "maintenance", "silence", "inhibited", "storm"]
 
 
 class Scope(Part):

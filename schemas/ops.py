@@ -16,7 +16,12 @@ class OpsTick(Message):
 
 
 class OpsCommand(Message):
-    """A person's action on an incident or a silence, idempotent by command_id."""
+    """A person's action on an incident or a silence, idempotent by command_id.
+
+    incident_id: of all actions but silence and unsilence. args by action: assign {assignee}, comment
+    {text}, silence {matchers: {field: value or glob}, duration_s or expires_at}, unsilence {silence_id}.
+    A silence's id is the command_id of the command that made it.
+    """
 
     command_id: Name
     ship_id: Name
@@ -42,7 +47,10 @@ class Device(Message):
 
 
 class AuditEvent(TracedMessage):
-    """What became of a command: who asked for what, and the outcome with its reason."""
+    """What became of a command: who asked for what, and the outcome with its reason.
+
+    silence_id: the silence that was made or ended; until: when the silence that was made ends by itself.
+    """
 
     audit_id: str
     ts: UtcDatetime
@@ -52,3 +60,5 @@ class AuditEvent(TracedMessage):
     outcome: Literal["applied", "refused", "unchanged"]
     reason: str
     incident_id: str | None = None
+    silence_id: str | None = None
+    until: UtcDatetime | None = None

@@ -50,7 +50,6 @@ class Router(DeviceModel):
         "model": "R-1100",
         "location": "IT rack",
         "criticality": "high",
-        "depends_on": ("vsat-1",),
     }
 
     def metrics(self, t: datetime, active: Active) -> list[Value]:

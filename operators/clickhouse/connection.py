@@ -62,13 +62,15 @@ def open_client(
     database: str | None = None,
     *,
     read_timeout_s: int = READ_TIMEOUT_S,
+    connect_timeout_s: int = CONNECT_TIMEOUT_S,
     settings: Mapping[str, Any] | None = None,
 ) -> Client:
     """Open one client; times come back aware, in UTC.
 
     database: the one that unqualified tables are in, which must exist; None for the server's own
     default. A client of chDB runs one statement at a time; one of a server may be shared by threads
-    (no sessions are used). Connecting waits at most 3 s, an answer read_timeout_s.
+    (no sessions are used). Connecting waits at most connect_timeout_s, an answer
+    read_timeout_s.
 
     Raises:
         ClickHouseAwayError: when it cannot be reached, refuses us, or has no such database (yet).
@@ -97,7 +99,7 @@ def open_client(
             database=database or "default",
             tz_mode="aware",
             settings=dict(settings or {}),
-            connect_timeout=CONNECT_TIMEOUT_S,
+            connect_timeout=connect_timeout_s,
             send_receive_timeout=read_timeout_s,
             autogenerate_session_id=False,
             dedicated_pool=True,

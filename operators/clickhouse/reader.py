@@ -24,7 +24,8 @@ MAX_CLIENTS: Final = 4
 class Reader:
     """Runs queries with bound parameters on a small pool of clients.
 
-    max_seconds and max_rows bound every query; over them it fails rather than answer in part.
+    max_seconds and max_rows bound every query; over them it fails rather than answer in part. A
+    server that says nothing is given up after read_timeout_s (5 s more than max_seconds unless told).
     Clients are opened when first needed, so a reader may be made before ClickHouse is there; one
     that failed is thrown away. chDB gives 340–650 queries/s on one client, 980–1,180 on two to four
     (2 cores, sum over a million numbers). Any number of threads may call query.
@@ -38,12 +39,14 @@ class Reader:
         max_seconds: float = 10.0,
         max_rows: int = 100_000,
         max_clients: int = MAX_CLIENTS,
+        read_timeout_s: int | None = None,
         open_with: Callable[..., Client] = open_client,
     ) -> None:
         self.database = database
         self._dsn = dsn
         self._shown = ClickHouseDsn.parse(dsn).shown
         self._max_seconds = max_seconds
+        self._read_timeout_s = int(max_seconds) + 5 if read_timeout_s is None else read_timeout_s
         self._settings = {
             "max_execution_time": max_seconds,
             "timeout_overflow_mode": "throw",
@@ -88,9 +91,7 @@ class Reader:
                 "ask for less, or again later"
             )
         try:
-            client = self._take_idle() or self._open(
-                self._dsn, self.database, read_timeout_s=int(self._max_seconds) + 5
-            )
+            client = self._take_idle() or self._open(self._dsn, self.database, read_timeout_s=self._read_timeout_s)
             try:
                 yield client
             except TRANSPORT_ERRORS as error:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from pydantic_core import to_json
 
+from operators.mask import template_hash
 from schemas.anomaly import AnomalyDetected, AnomalyEnriched
 from schemas.base import Pos
 from schemas.dead_letter import DeadLetter
@@ -39,14 +40,14 @@ class Arrival(NamedTuple):
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     table: tuple(names.split())
     for table, names in {
-        "logs": """tracking_id ship_id ts observed_at stream_seq stream_index domain service device_id level msg meta
-            error_msg""",
+        "logs": """tracking_id ship_id ts observed_at stream_seq stream_index domain service device_id level msg
+            template meta error_msg""",
         "samples": """tracking_id ship_id ts observed_at stream_seq stream_index domain service device_id metric_name
             metric_value unit labels series error_msg""",
         "anomalies": """anomaly_id stage tracking_id ship_id pos_sequence pos_index ts observed_at published_at
             stream_seq state anomaly_type detector domain service device_id series metric_name rule incident_type
             severity_hint severity severity_reason score metric_value expected lower upper unit count since fields
-            fingerprint context evidence_ids msg error_msg body""",
+            fingerprint context votes evidence_ids msg error_msg body""",
         "incidents": """incident_id revision event tracking_id ship_id published_at stream_seq incident_type severity
             status domain title corr_keys suppress_key fingerprint scope_device_ids scope_services opened_at updated_at
             resolved_at anomaly_count duplicate_count evidence_refs evidence_tracking_ids evidence_dropped runbook_refs
@@ -84,7 +85,7 @@ def _json(value: dict[str, Any]) -> str:
 
 
 def log_row(line: LogMessage, pos: Pos) -> Row:
-    """A log line as decode and admit let it pass."""
+    """A log line as decode and admit let it pass, with the hash of its masked form."""
     return Row(
         "logs",
         (
@@ -99,6 +100,7 @@ def log_row(line: LogMessage, pos: Pos) -> Row:
             line.device_id,
             line.level.value,
             line.msg,
+            template_hash(line.msg),
             _json(line.meta),
             line.error_msg,
         ),
@@ -160,6 +162,7 @@ def anomaly_row(
         severity_reason="" if enriched is None else enriched.severity_reason,
         context="{}" if enriched is None else enriched.context.model_dump_json(),
         fields=_json(anomaly.fields),
+        votes=to_json(anomaly.votes).decode(),
     )
 
 

@@ -1,19 +1,35 @@
-"""What situation an anomaly speaks of: its incident type and correlation key."""
+"""What situation an anomaly speaks of: its incident type, correlation key and terms."""
 
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from policy import Policy
-from policy.correlate import IncidentTypePolicy
+from policy.correlate import CorrelateRule, IncidentTypePolicy
 from schemas.anomaly import AnomalyEnriched
+from schemas.base import Severity
+
+
+class Terms(NamedTuple):
+    """By what a situation lives, as policy said when it began (seconds); it keeps them when policy changes."""
+
+    title: str
+    window_s: float
+    min_events: int
+    hold_s: float
+    max_age_s: float
 
 
 class Situation(NamedTuple):
-    """An incident type with its policy, and the values that anomalies of one situation share."""
+    """An incident type with its terms, what anomalies of one situation share, and what else makes two one.
+
+    severity stands in for the anomalies' own where a rule says so.
+    """
 
     incident_type: str
-    policy: IncidentTypePolicy
+    terms: Terms
     corr_keys: dict[str, str]
+    links: tuple[str, ...] = ()
+    severity: Severity | None = None
 
     @property
     def key(self) -> str:
@@ -21,37 +37,54 @@ class Situation(NamedTuple):
         return "|".join([self.incident_type, *(f"{name}={value}" for name, value in sorted(self.corr_keys.items()))])
 
 
-def classify(anomaly: AnomalyEnriched, policy: Policy) -> Situation:
+def classify(anomaly: AnomalyEnriched, policy: Policy, device_type: str | None = None) -> Situation:
     """The situation by the anomaly's own incident type, else policy's first matching rule, else the default.
 
-    A key that the anomaly lacks equals nothing: its series stands in, so it joins no other series.
+    device_type is the inventory's, where the device is in it. A key that the anomaly lacks equals
+    nothing: its series stands in, so it joins no other series, and it links to nothing.
     """
     types = policy.correlate.incident_types
+    rule: CorrelateRule | None = None
     named = anomaly.incident_type
-    incident_type = named if named is not None and named in types else _by_rule(anomaly, policy)
-    rules = types[incident_type]
-    keys = {name: _value(anomaly, name) for name in rules.keys}
-    return Situation(incident_type, rules, keys)
+    if named is None or named not in types:
+        rule = next((each for each in policy.correlate.rules if _matches(anomaly, each, device_type)), None)
+        named = rule.incident_type if rule is not None else policy.correlate.default_incident_type
+    names = rule.keys if rule is not None and rule.keys is not None else types[named].keys
+    keys = {name: _value(anomaly, name) or f"?{anomaly.series}" for name in names}
+    bridge = {name: _value(anomaly, name) for name in types[named].bridge}
+    links = tuple(f"{named}|{name}={value}" for name, value in sorted(bridge.items()) if value)
+    return Situation(named, terms_of(types[named], rule), keys, links, rule.severity if rule is not None else None)
 
 
-def _by_rule(anomaly: AnomalyEnriched, policy: Policy) -> str:
-    for rule in policy.correlate.rules:
-        match = rule.match
-        if (
-            match.domain in (None, anomaly.domain)
-            and match.anomaly_type in (None, anomaly.anomaly_type)
-            and _like(anomaly.rule, match.rule)
-            and _like(anomaly.metric_name, match.metric)
-        ):
-            return rule.incident_type
-    return policy.correlate.default_incident_type
+def terms_of(kind: IncidentTypePolicy, rule: CorrelateRule | None = None) -> Terms:
+    """The terms of an incident type, with what a rule puts in their place."""
+
+    def chosen(name: str) -> float:
+        own = getattr(rule, name) if rule is not None else None
+        value: float = own if own is not None else getattr(kind, name)
+        return value
+
+    return Terms(kind.title, chosen("window_s"), int(chosen("min_events")), chosen("hold_s"), kind.max_age_s)
+
+
+def _matches(anomaly: AnomalyEnriched, rule: CorrelateRule, device_type: str | None) -> bool:
+    match = rule.match
+    return (
+        match.domain in (None, anomaly.domain)
+        and match.anomaly_type in (None, anomaly.anomaly_type)
+        and _like(anomaly.rule, match.rule)
+        and _like(anomaly.metric_name, match.metric)
+        and _like(anomaly.service, match.service)
+        and _like(device_type, match.device_type)
+    )
 
 
 def _like(value: str | None, glob: str | None) -> bool:
     return glob is None or glob == "*" or (value is not None and fnmatchcase(value, glob))
 
 
-def _value(anomaly: AnomalyEnriched, name: str) -> str:
-    is_field = name.startswith("fields.")
-    value = anomaly.fields.get(name.removeprefix("fields.")) if is_field else getattr(anomaly, name)
-    return value or f"?{anomaly.series}"
+def _value(anomaly: AnomalyEnriched, name: str) -> str | None:
+    if name.startswith("fields."):
+        return anomaly.fields.get(name.removeprefix("fields.")) or None
+    value: str | None = getattr(anomaly, name)
+    return value or None

@@ -6,11 +6,14 @@ from datetime import datetime, timedelta
 from operators.correlate.classify import Situation
 from operators.correlate.decision import Decision
 from operators.correlate.incident_state import IncidentState
-from policy.correlate import CorrelatePolicy, IncidentTypePolicy
+from policy.correlate import CorrelatePolicy
 from schemas.anomaly import AnomalyEnriched
+from schemas.base import Severity
 from schemas.identity import content_uuid
-from schemas.incident import Incident, IncidentEvent, Scope
+from schemas.incident import Incident, IncidentEvent, IncidentStatus, Scope
 from schemas.insight import EnrichmentRequest
+
+SELF = "watchkeeper"
 
 
 class Lifecycle:
@@ -47,10 +50,10 @@ class Lifecycle:
             incident_id=content_uuid("incident", ship_id, situation.key, first.anomaly_id),
             revision=1,
             incident_type=situation.incident_type,
-            severity=max((each.severity for each in anomalies), key=lambda severity: severity.rank),
+            severity=worst(anomalies, situation),
             status="open",
             domain=first.domain,
-            title=f"{situation.policy.title} on {first.device_id}",
+            title=f"{situation.terms.title} on {first.device_id}",
             corr_keys=situation.corr_keys,
             suppress_key=fingerprint,
             fingerprint=fingerprint,
@@ -62,34 +65,51 @@ class Lifecycle:
             timeline=(),
             successor_of=after.incident.incident_id if after is not None else None,
         )
-        return IncidentState(incident, published_at=now, heard_at=now)
+        return IncidentState(
+            incident,
+            situation.terms,
+            published_at=now,
+            heard_at=now,
+            keys={situation.key},
+            links=set(situation.links),
+        )
 
-    def open(self, state: IncidentState, anomalies: Sequence[AnomalyEnriched], now: datetime) -> Iterator[Decision]:
-        """Open the incident on its first anomalies."""
-        self._rest_on(state, anomalies, now)
+    def open(
+        self, state: IncidentState, situation: Situation, anomalies: Sequence[AnomalyEnriched], now: datetime
+    ) -> Iterator[Decision]:
+        """Tell of a new incident that rests on its first anomalies."""
+        settle(state)
         count = sum(each.count for each in anomalies)
         reason = anomalies[-1].msg if count == 1 else f"{count} findings, the last: {anomalies[-1].msg}"
         self._log(state, now, "created", reason)
         yield from self._publish(state, "created", now, anomalies[-1].observed_at, first=True)
 
     def absorb(
-        self, state: IncidentState, anomaly: AnomalyEnriched, now: datetime, *, is_duplicate: bool
+        self,
+        state: IncidentState,
+        situation: Situation,
+        anomaly: AnomalyEnriched,
+        now: datetime,
+        *,
+        is_duplicate: bool,
     ) -> Iterator[Decision]:
         """Rest the active incident on one more anomaly."""
-        before = state.incident.severity
-        self._rest_on(state, [anomaly], now, is_duplicate=is_duplicate)
-        if anomaly.severity.rank > before.rank:
-            state.change(severity=anomaly.severity)
-            self._log(state, now, "escalated", f"{before} to {anomaly.severity}: {anomaly.msg}")
+        before, severity = state.incident.severity, worst([anomaly], situation)
+        self.rest_on(state, [anomaly], now, is_duplicate=is_duplicate)
+        if severity.rank > before.rank:
+            state.change(severity=severity)
+            self._log(state, now, "escalated", f"{before} to {severity}: {anomaly.msg}")
             yield from self._publish(state, "escalated", now, anomaly.observed_at)
         elif now - state.published_at >= self._throttle_of(state):
             yield from self._publish(state, "updated", now, anomaly.observed_at)
 
-    def reopen(self, state: IncidentState, anomalies: Sequence[AnomalyEnriched], now: datetime) -> Iterator[Decision]:
-        """Open a resolved incident again: the same incident, its next revision."""
-        severity = max((each.severity for each in anomalies), key=lambda severity: severity.rank)
-        state.change(status="open", resolved_at=None, severity=severity)
-        self._rest_on(state, anomalies, now)
+    def reopen(
+        self, state: IncidentState, situation: Situation, anomalies: Sequence[AnomalyEnriched], now: datetime
+    ) -> Iterator[Decision]:
+        """Tell of a resolved incident that is open again: the same incident, its next revision."""
+        state.acknowledged = False
+        state.change(resolved_at=None, severity=worst(anomalies, situation))
+        settle(state)
         self._log(state, now, "reopened", anomalies[-1].msg)
         yield from self._publish(state, "reopened", now, anomalies[-1].observed_at)
 
@@ -105,23 +125,23 @@ class Lifecycle:
             return
         hold = self._hold(state)
         if state.cleared_at is not None and state.cleared_at + hold <= due:
-            yield from self._resolve(state, due, f"nothing has fired for {_words(hold)}")
+            yield from self.resolve(state, due, f"nothing has fired for {_words(hold)}")
         elif state.heard_at + self._forget <= due:
-            yield from self._resolve(state, due, f"nothing more was heard of it for {_words(self._forget)}")
+            yield from self.resolve(state, due, f"nothing more was heard of it for {_words(self._forget)}")
         elif state.dirty and state.published_at + self._throttle_of(state) <= due:
             yield from self._publish(state, "updated", due, None)
 
     def is_too_old(self, state: IncidentState, now: datetime) -> bool:
         """Past its maximum age: it takes nothing more, what comes now is another incident."""
-        return now >= state.incident.opened_at + timedelta(seconds=self._type(state).max_age_s)
+        return now >= state.incident.opened_at + timedelta(seconds=state.terms.max_age_s)
 
     def hand_over(self, old: IncidentState, new: IncidentState, now: datetime) -> Iterator[Decision]:
         """Close an incident by age; the new one goes on with what still fires."""
         new.firing.update(old.firing)
         scope = [each for each in old.incident.scope if each not in new.incident.scope]
-        worst = max(old.incident.severity, new.incident.severity, key=lambda severity: severity.rank)
-        new.change(scope=(*new.incident.scope, *scope), severity=worst if old.firing else new.incident.severity)
-        yield from self._resolve(old, now, f"closed by age, goes on in {new.incident.incident_id}")
+        highest = max(old.incident.severity, new.incident.severity, key=lambda severity: severity.rank)
+        new.change(scope=(*new.incident.scope, *scope), severity=highest if old.firing else new.incident.severity)
+        yield from self.resolve(old, now, f"closed by age, goes on in {new.incident.incident_id}")
 
     def next_deadline(self, state: IncidentState) -> datetime:
         """When serve() has something to do, or is_over() becomes true."""
@@ -134,9 +154,10 @@ class Lifecycle:
         resolved_at = state.incident.resolved_at
         return resolved_at is not None and resolved_at + self._reopen <= due
 
-    def _rest_on(
+    def rest_on(
         self, state: IncidentState, anomalies: Sequence[AnomalyEnriched], now: datetime, *, is_duplicate: bool = False
     ) -> None:
+        """Let the incident rest on more anomalies, without a word."""
         for anomaly in anomalies:
             state.firing[anomaly.source] = now
             state.heard_at = now
@@ -147,12 +168,34 @@ class Lifecycle:
                 state.add_evidence(anomaly, self._policy.max_evidence)
         state.cleared_at = None
 
-    def _resolve(self, state: IncidentState, at: datetime, reason: str) -> Iterator[Decision]:
+    def resolve(
+        self, state: IncidentState, at: datetime, reason: str, *, by: str = SELF, event: IncidentEvent = "resolved"
+    ) -> Iterator[Decision]:
+        """End the incident, for this reason."""
         state.change(status="resolved", resolved_at=at)
         state.firing.clear()
+        state.mutes.clear()
         state.cleared_at = None
-        self._log(state, at, "resolved", reason)
-        yield from self._publish(state, "resolved", at, None)
+        self._log(state, at, event, reason, by)
+        yield from self._publish(state, event, at, None)
+
+    def say(
+        self,
+        state: IncidentState,
+        event: IncidentEvent,
+        at: datetime,
+        reason: str,
+        *,
+        by: str = SELF,
+        first: bool = False,
+    ) -> Iterator[Decision]:
+        """Publish a change, with who made it and why."""
+        self._log(state, at, event, reason, by)
+        yield from self._publish(state, event, at, None, first=first)
+
+    def note(self, state: IncidentState, event: str, at: datetime, reason: str) -> None:
+        """Put something on the timeline that the next revision will say."""
+        self._log(state, at, event, reason)
 
     def _publish(
         self,
@@ -165,7 +208,7 @@ class Lifecycle:
     ) -> Iterator[Decision]:
         published = state.publish(event, at, first=first)
         yield Decision(published, observed_at)
-        if event in ("created", "escalated", "reopened"):
+        if event in ("created", "escalated", "reopened", "surfaced") and state.visible:
             request = EnrichmentRequest(
                 tracking_id=published.tracking_id,
                 ship_id=published.ship_id,
@@ -178,20 +221,27 @@ class Lifecycle:
             )
             yield Decision(request, None)
 
-    def _log(self, state: IncidentState, at: datetime, event: str, reason: str) -> None:
-        state.log(at, event, "watchkeeper", reason, self._policy.max_timeline)
+    def _log(self, state: IncidentState, at: datetime, event: str, reason: str, by: str = SELF) -> None:
+        state.log(at, event, by, reason, self._policy.max_timeline)
 
     def _throttle_of(self, state: IncidentState) -> timedelta:
         """Longer by as much for every ten revisions, up to 60 times: what lasts needs no new word each time."""
         return self._throttle * min(1 + state.incident.revision // 10, 60)
 
     def _hold(self, state: IncidentState) -> timedelta:
-        return timedelta(seconds=self._type(state).hold_s)
+        return timedelta(seconds=state.terms.hold_s)
 
-    def _type(self, state: IncidentState) -> IncidentTypePolicy:
-        """The incident's type; the default one where policy has dropped it since the incident opened."""
-        types = self._policy.incident_types
-        return types.get(state.incident.incident_type) or types[self._policy.default_incident_type]
+
+def settle(state: IncidentState) -> None:
+    """Give an active incident the status it must have: suppressed while muted, else what people have made of it."""
+    status: IncidentStatus = "suppressed" if state.mutes else "ack" if state.acknowledged else "open"
+    by = next((mute.by for mute in state.mutes.values() if mute.kind in ("inhibited", "storm")), None)
+    state.change(status=status, inhibited_by=by)
+
+
+def worst(anomalies: Sequence[AnomalyEnriched], situation: Situation) -> Severity:
+    """The highest severity of the anomalies, or the one that the rule puts in its place."""
+    return situation.severity or max((each.severity for each in anomalies), key=lambda severity: severity.rank)
 
 
 def _words(duration: timedelta) -> str:

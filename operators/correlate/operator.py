@@ -16,9 +16,8 @@ from operators.observability import FlowMetrics
 from policy import PolicySet
 from schemas.anomaly import AnomalyEnriched
 from schemas.event import Event
-from schemas.identity import content_uuid
 from schemas.incident import IncidentPublished, SuppressionRecord
-from schemas.ops import AuditEvent, Device, OpsCommand, OpsTick
+from schemas.ops import Device, OpsCommand, OpsTick
 
 log = structlog.get_logger()
 
@@ -45,7 +44,9 @@ class CorrelateSlot:
             while self._empty:
                 del self.ships[self._empty.pop()]
         elif isinstance(body, OpsCommand):
-            yield Decision(_refused(body, event.at), None)
+            yield from self._ship(body.ship_id).apply(body, event.at)
+        elif isinstance(body, Device):
+            self._ship(body.ship_id).learn(body)
 
     def _ship(self, ship_id: str) -> ShipCorrelator:
         ship = self.ships.get(ship_id)
@@ -69,21 +70,6 @@ class CorrelateSlot:
             )
         for ship_id, saved in state["ships"].items():
             self._ship(ship_id).restore(saved)
-
-
-def _refused(command: OpsCommand, at: datetime) -> AuditEvent:
-    return AuditEvent(
-        tracking_id=content_uuid("command", command.command_id),
-        ship_id=command.ship_id,
-        audit_id=content_uuid("audit", command.command_id),
-        ts=at,
-        command_id=command.command_id,
-        action=command.action,
-        by=command.by,
-        outcome="refused",
-        reason="this version of Watchkeeper does not act on commands yet",
-        incident_id=command.incident_id,
-    )
 
 
 class CorrelateLogic(StatefulBatchLogic[Event, Decision, dict[str, Any]]):

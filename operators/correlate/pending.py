@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Self
 
+from operators.correlate.classify import Terms
 from schemas.anomaly import AnomalyEnriched
 
 MAX_WAITING = 100
@@ -13,11 +14,13 @@ class Pending:
 
     Event times further than the window before the latest one fall out, and so does a metric's
     anomaly that has cleared: what is over does not count. over: sources of log lines that have
-    fallen quiet since, so that an incident does not wait for them to clear. State: at most 100 anomalies.
+    fallen quiet since, so that an incident does not wait for them to clear. terms: those of policy when
+    the first came. State: at most 100 anomalies.
     """
 
-    def __init__(self, window: timedelta) -> None:
-        self.window = window
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.window = timedelta(seconds=terms.window_s)
         self._waiting: list[AnomalyEnriched] = []
         self._latest_arrival: datetime | None = None
         self.over: set[str] = set()
@@ -61,7 +64,7 @@ class Pending:
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
         return {
-            "window": self.window,
+            "terms": tuple(self.terms),
             "latest_arrival": self._latest_arrival,
             "over": sorted(self.over),
             "waiting": [anomaly.model_dump(mode="json") for anomaly in self._waiting],
@@ -70,7 +73,7 @@ class Pending:
     @classmethod
     def restored(cls, state: dict[str, Any]) -> Self:
         """What waits, from a snapshot."""
-        pending = cls(state["window"])
+        pending = cls(Terms(*state["terms"]))
         pending._latest_arrival = state["latest_arrival"]
         pending.over = set(state["over"])
         pending._waiting = [AnomalyEnriched.model_validate(saved) for saved in state["waiting"]]

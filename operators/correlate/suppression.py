@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from operators.correlate.incident_state import IncidentState
+from operators.correlate.incident_state import IncidentState, Mute
 from schemas.anomaly import AnomalyEnriched
 from schemas.identity import content_uuid
 from schemas.incident import SuppressionKind, SuppressionRecord
@@ -34,6 +34,24 @@ def reopened(state: IncidentState, anomaly: AnomalyEnriched, now: datetime, ttl:
     reason = f"incident {incident.incident_id} of the same key resolved less than {ttl} ago, it is reopened instead"
     until = (incident.resolved_at or now) + ttl
     return _record(state, anomaly, now, until, kind="suppressed", reason=reason)
+
+
+def held_back(state: IncidentState, mute: Mute, now: datetime) -> SuppressionRecord:
+    """Say that people are not told of an incident, by what and until when (a day on, where no end is known)."""
+    incident = state.incident
+    return SuppressionRecord(
+        tracking_id=incident.tracking_id,
+        ship_id=incident.ship_id,
+        record_id=content_uuid(mute.kind, mute.by, incident.incident_id, str(incident.revision), now.isoformat()),
+        ts=now,
+        kind=mute.kind,
+        by=mute.by,
+        until=mute.until or now + timedelta(days=1),
+        reason=mute.reason,
+        incident_id=incident.incident_id,
+        fingerprint=incident.fingerprint,
+        suppress_key=incident.suppress_key,
+    )
 
 
 def _record(

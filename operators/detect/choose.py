@@ -1,21 +1,24 @@
 """Which detectors watch a metric series: policy's thresholds, and the outlier detectors of its rule."""
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import Final, NamedTuple
 
-from operators.detect.ewma import Ewma, EwmaSettings, ewma_settings
+from operators.detect.custom import build_custom
+from operators.detect.ewma import Ewma, ewma_settings
 from operators.detect.finding import MetricDetector
-from operators.detect.flat import Flat
+from operators.detect.flat import Flat, flat_settings
 from operators.detect.hysteresis import Hysteresis
-from operators.detect.mad import Mad
+from operators.detect.mad import Mad, mad_settings
 from operators.detect.record_surprise import RecordSurprise
-from operators.detect.seasonal import Seasonal
+from operators.detect.seasonal import Seasonal, seasonal_settings
 from operators.detect.threshold import Threshold
 from operators.detect.vote import Vote, Voter
-from operators.detect.zscore import ZScore
+from operators.detect.zscore import ZScore, zscore_settings
 from policy import Policy
-from policy.detect_metrics import MetricRule, OutlierPolicy, ThresholdRule, ZScoreRule
+from policy.detect import DetectPolicy
+from policy.detect_metrics import MetricRule, ThresholdRule
 from schemas.base import Severity
 from schemas.telemetry import MetricSample
 
@@ -29,6 +32,18 @@ class Detector(NamedTuple):
     severity: Severity | None
     incident_type: str | None
     machine: MetricDetector
+
+
+class Place(NamedTuple):
+    """What a builder may know: the policy, the rule that speaks of the metric, and its name."""
+
+    detect: DetectPolicy
+    rule: MetricRule
+    metric_name: str
+
+
+Builder = Callable[[Place], MetricDetector | None]
+"""Gives a new detector; None where its own rule leaves the metric out."""
 
 
 def choose_detectors(policy: Policy, sample: MetricSample) -> list[Detector]:
@@ -68,77 +83,121 @@ def _thresholds(policy: Policy, sample: MetricSample) -> list[Detector]:
 
 
 def _outliers(policy: Policy, sample: MetricSample) -> list[Detector]:
-    rule = metric_rule(policy, sample)
-    names = rule.detectors if rule.detectors is not None else policy.detect.outliers.detectors
-    voters = [Voter(name, machine) for name in names if (machine := _machine(name, policy, rule, sample)) is not None]
+    detect, rule = policy.detect, metric_rule(policy, sample)
+    names = rule.detectors if rule.detectors is not None else detect.outliers.detectors
+    place = Place(detect, rule, sample.metric_name)
+    voters = [Voter(name, machine) for name in names if (machine := build(name, place)) is not None]
     if not voters:
         return []
-    if len(voters) == 1:
-        kind, machine = voters[0]
-    else:
-        kind, machine = "vote", Vote(voters, _hysteresis(policy.detect.outliers))
-    severity = rule.severity if rule.severity is not None else policy.detect.zscore.severity
-    return [Detector(kind, "metric_outlier", None, severity, rule.incident_type, machine)]
+    outliers = detect.outliers
+    steady = _steady(outliers.min_hold_s, outliers.flap_count, outliers.flap_window_s, outliers.calm_s)
+    kind = voters[0].name if len(voters) == 1 else "vote"
+    severity = rule.severity if rule.severity is not None else detect.zscore.severity
+    return [Detector(kind, "metric_outlier", None, severity, rule.incident_type, Vote(voters, steady))]
 
 
-def _hysteresis(outliers: OutlierPolicy) -> Hysteresis:
-    return Hysteresis(
-        min_hold_s=outliers.min_hold_s,
-        flap_count=outliers.flap_count,
-        flap_window_s=outliers.flap_window_s,
-        calm_s=outliers.calm_s,
-    )
+def build(name: str, place: Place) -> MetricDetector | None:
+    """A new detector of that name: one that ships, or one of policy.detect.custom."""
+    shipped = SHIPPED.get(name)
+    if shipped is not None:
+        return shipped(place)
+    return build_custom(place.detect.custom[name], place.detect.outliers.risk_per_sample)
 
 
-def _machine(name: str, policy: Policy, rule: MetricRule, sample: MetricSample) -> MetricDetector | None:
-    """A new detector of that name; None where its own rule leaves this metric out."""
-    outliers = policy.detect.outliers
-    risk = outliers.risk_per_sample
-    if name == "zscore":
-        return _zscore(policy.detect.zscore, sample)
-    if name == "ewma":
-        return Ewma(_ewma_settings(risk, rule.direction, rule.min_deviation, outliers.min_std_fraction))
-    if name == "mad":
-        return Mad(
-            risk=risk,
-            direction=rule.direction,
-            min_deviation=rule.min_deviation,
-            min_std_fraction=outliers.min_std_fraction,
-        )
-    if name == "seasonal":
-        return Seasonal(
-            risk=risk,
-            direction=rule.direction,
-            min_deviation=rule.min_deviation,
-            min_std_fraction=outliers.min_std_fraction,
-        )
-    if name == "record_surprise":
-        return RecordSurprise(risk=outliers.risk)
-    return Flat(risk=risk)
+@lru_cache(maxsize=64)
+def _steady(min_hold_s: float, flap_count: int, flap_window_s: float, calm_s: float) -> Callable[[], Hysteresis]:
+    """Shared by all series of the same policy."""
+    return partial(Hysteresis, min_hold_s=min_hold_s, flap_count=flap_count, flap_window_s=flap_window_s, calm_s=calm_s)
 
 
-@lru_cache(maxsize=256)
-def _ewma_settings(risk: float, direction: str, min_deviation: float, min_std_fraction: float) -> EwmaSettings:
-    """Shared by all series of the same rule: 100,000 copies would be most of their memory."""
-    return ewma_settings(
-        risk=risk,
-        direction=direction,  # type: ignore[arg-type]  # policy has checked it
-        min_deviation=min_deviation,
-        min_std_fraction=min_std_fraction,
-    )
-
-
-def _zscore(rule: ZScoreRule, sample: MetricSample) -> ZScore | None:
-    name = sample.metric_name
-    wanted = any(fnmatchcase(name, glob) for glob in rule.metrics)
-    if not rule.enabled or not wanted or any(fnmatchcase(name, glob) for glob in rule.exclude):
+def _zscore(place: Place) -> ZScore | None:
+    own, name = place.detect.zscore, place.metric_name
+    wanted = any(fnmatchcase(name, glob) for glob in own.metrics)
+    if not own.enabled or not wanted or any(fnmatchcase(name, glob) for glob in own.exclude):
         return None
     return ZScore(
-        window=rule.window,
-        min_samples=rule.min_samples,
-        fire=rule.fire,
-        clear=rule.clear,
-        hold_samples=rule.hold_samples,
-        min_std=rule.min_std,
-        min_std_fraction=rule.min_std_fraction,
+        zscore_settings(
+            window=own.window,
+            min_samples=own.min_samples,
+            fire=own.fire,
+            clear=own.clear,
+            hold_samples=own.hold_samples,
+            min_std=own.min_std,
+            min_std_fraction=own.min_std_fraction,
+            direction=place.rule.direction,
+            min_deviation=place.rule.min_deviation,
+        )
     )
+
+
+def _ewma(place: Place) -> Ewma:
+    own, outliers = place.detect.parameters.ewma, place.detect.outliers
+    return Ewma(
+        ewma_settings(
+            risk=outliers.risk_per_sample,
+            fading=own.fading,
+            min_samples=own.min_samples,
+            hold_samples=own.hold_samples,
+            relearn=own.relearn_samples,
+            min_std_fraction=outliers.min_std_fraction,
+            direction=place.rule.direction,
+            min_deviation=place.rule.min_deviation,
+        )
+    )
+
+
+def _mad(place: Place) -> Mad:
+    own, outliers = place.detect.parameters.mad, place.detect.outliers
+    return Mad(
+        mad_settings(
+            risk=outliers.risk_per_sample,
+            window=own.window,
+            min_samples=own.min_samples,
+            hold_samples=own.hold_samples,
+            min_std_fraction=outliers.min_std_fraction,
+            direction=place.rule.direction,
+            min_deviation=place.rule.min_deviation,
+        )
+    )
+
+
+def _seasonal(place: Place) -> Seasonal:
+    own, outliers = place.detect.parameters.seasonal, place.detect.outliers
+    return Seasonal(
+        seasonal_settings(
+            risk=outliers.risk_per_sample,
+            fading=own.fading,
+            min_weeks=own.min_weeks,
+            hold_samples=own.hold_samples,
+            min_std_fraction=outliers.min_std_fraction,
+            direction=place.rule.direction,
+            min_deviation=place.rule.min_deviation,
+        )
+    )
+
+
+def _flat(place: Place) -> Flat:
+    own = place.detect.parameters.flat
+    return Flat(
+        flat_settings(
+            risk=place.detect.outliers.risk_per_sample,
+            min_s=own.min_s,
+            warmup_s=own.warmup_s,
+            min_changes=own.min_changes,
+        )
+    )
+
+
+def _record_surprise(place: Place) -> RecordSurprise:
+    return RecordSurprise(risk=place.detect.outliers.risk)
+
+
+SHIPPED: Final[dict[str, Builder]] = {
+    "zscore": _zscore,
+    "ewma": _ewma,
+    "mad": _mad,
+    "seasonal": _seasonal,
+    "flat": _flat,
+    "record_surprise": _record_surprise,
+}
+"""How each shipped outlier detector is built, by the name that policy uses (policy.detect_parameters.DETECTORS)."""

@@ -1,17 +1,18 @@
 """ewma: a value far from the exponentially weighted mean, measured by the series' own tail."""
 
+from functools import lru_cache
 from math import sqrt
 from struct import Struct
 from typing import Any, NamedTuple
 
-from operators.detect.excursion import Direction, Excursion, ExcursionSettings, Words
+from operators.detect.excursion import LEVEL_SAMPLES, Direction, Excursion, ExcursionSettings, Words
 from operators.detect.finding import Finding, number
 from operators.detect.tail import TailSettings
 
 HUGE = 1e150
 _UNCLIPPED = 8.0  # samples that make the first scale
 _STATE = Struct("<Bd3dd")
-VERSION = 1
+VERSION = 2
 
 
 class EwmaSettings(NamedTuple):
@@ -30,6 +31,7 @@ class EwmaSettings(NamedTuple):
     min_deviation: float
 
 
+@lru_cache(maxsize=256)
 def ewma_settings(
     *,
     risk: float = 1e-7,
@@ -51,7 +53,7 @@ def ewma_settings(
     tail_scale: float = 4.0,
     tail_memory: float = 1e6,
 ) -> EwmaSettings:
-    """Settings of Ewma.
+    """Settings of Ewma, one object for equal arguments.
 
     risk: expected false firings per sample. fading, scale_fading, long_fading: weight of a new
     sample in the mean, the variance and the long variance. relearn: samples in a row on one side
@@ -84,11 +86,12 @@ class Ewma:
         m += a r,   V += b (q² - V),   L += c (q² - L),
         s = max(sqrt(max(V, L)), min_std, min_std_fraction |m|),   u = d / s.
 
-    Excursion judges u. Clipping keeps an outlier out of the mean; L keeps the scale after a pause in
-    which nothing moved; after `relearn` samples beyond the clip on one side the mean of those
-    samples becomes the mean, so a new level is reported once and then normal. A series whose scale
-    is not above min_std (never varied, around zero) is not judged. Values beyond ±1e150 count as
-    that; NaN and infinity are refused. State: 11 numbers a series (≤ 150 bytes in a snapshot, ≤ 900
+    Excursion judges u; V and L learn nothing from the hold-th sample in a row beyond 2.5 s on one side,
+    so that a slow rise does not hide itself. Clipping keeps an outlier out of the mean; L keeps the
+    scale after a pause in which nothing moved; after `relearn` samples in a row on one side their
+    level (LEVEL_SAMPLES) becomes the mean, so a new level is reported once and then normal. A series
+    whose scale is not above min_std (never varied, around zero) is not judged. Values beyond ±1e150
+    count as that; NaN and infinity are refused. State: 11 numbers a series (≤ 170 bytes in a snapshot, ≤ 750
     in memory); cost: about 1 µs a sample. Source: Roberts 1959 (EWMA charts), Finch 2009
     (incremental weighted mean and variance, as River's EWMean and EWVar), clipped updates after
     Huber 1964, and the tail of PeakTail.
@@ -149,20 +152,22 @@ class Ewma:
         if n == 1.0:
             self._mean = value
             return
-        square = deviation * deviation
+        length = self._judge.run_length
+        if length < self._judge.settings.hold:
+            square = deviation * deviation
+            if n > _UNCLIPPED and scale > min_std:
+                limit = scale_clip * scale
+                square = min(square, limit * limit)
+            part = 1.0 / (n - 1.0)
+            self._var += (scale_fading if scale_fading > part else part) * (square - self._var)
+            self._long += (long_fading if long_fading > part else part) * (square - self._long)
         if n > _UNCLIPPED and scale > min_std:
-            limit = (clip if self._judge.firing else scale_clip) * scale
-            square = min(square, limit * limit)
             limit = clip * scale
             deviation = limit if deviation > limit else -limit if deviation < -limit else deviation
         part = 1.0 / n
         self._mean += (fading if fading > part else part) * deviation
-        part = 1.0 / (n - 1.0)
-        self._var += (scale_fading if scale_fading > part else part) * (square - self._var)
-        self._long += (long_fading if long_fading > part else part) * (square - self._long)
-        length = self._judge.run_length
         if length:
-            self._run_mean += (value - self._run_mean) / length
+            self._run_mean += (value - self._run_mean) / min(length, LEVEL_SAMPLES)
             if length >= relearn:
                 self._mean = self._run_mean
                 self._judge.relearnt()
@@ -177,17 +182,17 @@ class Ewma:
         return self._judge.finding(change, value, mean, scale, words)
 
     def snapshot(self) -> dict[str, Any]:
-        """The state as plain data: two short byte strings."""
+        """The state as plain data: one short byte string."""
         head = _STATE.pack(VERSION, self._n, self._mean, self._var, self._long, self._run_mean)
-        return {"ewma": head, "judge": self._judge.pack()}
+        return {"ewma": head + self._judge.pack()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a snapshot."""
-        version, *numbers = _STATE.unpack(state["ewma"])
+        version, *numbers = _STATE.unpack_from(state["ewma"])
         if version != VERSION:
             raise ValueError(f"ewma: snapshot version {version}, expected {VERSION}; start afresh")
         self._n, self._mean, self._var, self._long, self._run_mean = numbers
-        self._judge.unpack(state["judge"])
+        self._judge.unpack(state["ewma"][_STATE.size :])
 
 
 _DEFAULT = ewma_settings()

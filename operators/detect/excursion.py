@@ -8,10 +8,13 @@ from operators.detect.tail import PeakTail, TailSettings
 
 Direction = Literal["both", "up", "down"]
 
+LEVEL_SAMPLES = 20
+"""The level of a run is the mean of about its latest so many samples: it may still be rising."""
+
 FIRED = 1
 CLEARED = -1
-_HEAD = Struct("<B7d3H")
-VERSION = 1
+_HEAD = Struct("<B6d?3H")
+VERSION = 2
 
 
 class ExcursionSettings(NamedTuple):
@@ -147,7 +150,7 @@ class Excursion:
             f"{'above' if value > center else 'below'} {words.center}, bounds {number(lower)} to "
             f"{number(upper)}{words.over}, since {clock_time(self.since)}"
         )
-        return Finding("firing", self.score(), center, lower, upper, self.since, msg)
+        return Finding("firing", self.score(), center, lower, upper, self.since, msg, self._held(), self.bound)
 
     def pack(self) -> bytes:
         """The state as bytes."""
@@ -160,7 +163,7 @@ class Excursion:
             self.since,
             self.bound,
             self._peak,
-            float(self.firing),
+            self.firing,
             self._calm,
             min(self.run_length, 65535),
             len(self._run),
@@ -173,7 +176,6 @@ class Excursion:
         if version != VERSION:
             raise ValueError(f"excursion: snapshot version {version}, expected {VERSION}; start afresh")
         tail = self.tail
-        tail.samples, tail.peaks, tail.excess, self.since, self.bound, self._peak, firing = numbers[:7]
-        self.firing = bool(firing)
-        self._calm, self.run_length, length = numbers[7:]
+        tail.samples, tail.peaks, tail.excess, self.since, self.bound, self._peak = numbers[:6]
+        self.firing, self._calm, self.run_length, length = numbers[6:]
         self._run = Struct(f"<{length}d").unpack_from(state, _HEAD.size)[-self.settings.hold :]

@@ -7,7 +7,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 class Finding(NamedTuple):
     """A change of a detector's mind: it fires, or it clears.
 
-    since is event time in seconds since 1970; score is 0.5 where firing begins.
+    since is event time in seconds since 1970; score is 0.5 where firing begins. statistic is what the
+    detector compared with its bound, in the unit that msg names; None for a detector that compares
+    nothing. votes: of several detectors that speak as one, (name, finding) of each that fires now.
     """
 
     state: Literal["firing", "cleared"]
@@ -17,6 +19,10 @@ class Finding(NamedTuple):
     upper: float | None
     since: float
     msg: str
+    statistic: float | None = None
+    bound: float | None = None
+    votes: "tuple[tuple[str, Finding], ...]" = ()
+    flapping: bool = False
 
 
 class MetricDetector(Protocol):
@@ -29,6 +35,10 @@ class MetricDetector(Protocol):
     @property
     def firing(self) -> bool:
         """Whether it has fired and not yet cleared."""
+
+    @property
+    def score(self) -> float:
+        """Of the latest sample, in [0, 1]: 0.5 where firing begins."""
 
     def update(self, at: float, value: float) -> Finding | None:
         """Take one sample (seconds since 1970, value)."""

@@ -1,7 +1,8 @@
 """flat: a sensor stuck at one value that used to vary."""
 
+from functools import lru_cache
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from operators.detect.finding import Finding, clock_time, number
 from operators.detect.tail import PeakTail, TailSettings
@@ -9,6 +10,37 @@ from operators.detect.tail import PeakTail, TailSettings
 _STATE = Struct("<B10d?")
 VERSION = 1
 _MAX_STEP_S = 600.0
+
+
+class FlatSettings(NamedTuple):
+    """What all series of one rule share; see flat_settings()."""
+
+    tail: TailSettings
+    min_s: float
+    warmup_s: float
+    min_changes: int
+    tolerance: float
+
+
+@lru_cache(maxsize=256)
+def flat_settings(
+    *,
+    risk: float = 1e-7,
+    min_s: float = 1800.0,
+    warmup_s: float = 172_800.0,
+    min_changes: int = 100,
+    tolerance: float = 0.0,
+    level: int = 20,
+    tail_scale: float = 60.0,
+) -> FlatSettings:
+    """Settings of Flat, one object for equal arguments.
+
+    risk: expected false firings per sample. min_s, warmup_s: seconds. min_changes: runs. tolerance:
+    unit of the metric. level, tail_scale: samples in a run.
+    """
+    return FlatSettings(
+        TailSettings(float(level), risk, shape=3.0, scale=tail_scale), min_s, warmup_s, min_changes, tolerance
+    )
 
 
 class Flat:
@@ -24,7 +56,7 @@ class Flat:
     memory); cost: about 0.5 µs a sample. Source: stuck-sensor tests (Sharma, Golubchik and Govindan,
     Sensor Faults, ACM TOSN 2010), with a tail in place of a fixed length.
 
-    >>> machine = Flat(warmup_s=0, min_s=0, min_changes=10, risk=1e-2)
+    >>> machine = Flat(flat_settings(warmup_s=0, min_s=0, min_changes=10, risk=1e-2))
     >>> quiet = [machine.update(5.0 * i, i % 7) for i in range(1000)]
     >>> [i for i in range(200) if machine.update(5000 + 5.0 * i, 3.5)]
     [19]
@@ -32,20 +64,9 @@ class Flat:
 
     __slots__ = ("_at", "_changes", "_history", "_limit", "_run", "_settings", "_since", "_tail", "_value", "firing")
 
-    def __init__(
-        self,
-        *,
-        risk: float = 1e-7,
-        min_s: float = 1800.0,
-        warmup_s: float = 172_800.0,
-        min_changes: int = 100,
-        tolerance: float = 0.0,
-        level: int = 20,
-        tail_scale: float = 60.0,
-        tail: TailSettings | None = None,
-    ) -> None:
-        self._settings = (min_s, warmup_s, min_changes, tolerance)
-        self._tail = PeakTail(tail or TailSettings(float(level), risk, shape=3.0, scale=tail_scale))
+    def __init__(self, settings: FlatSettings | None = None) -> None:
+        self._settings = settings or _DEFAULT
+        self._tail = PeakTail(self._settings.tail)
         self.firing = False
         self._at = self._since = self._history = self._value = 0.0
         self._run = 0.0
@@ -69,7 +90,8 @@ class Flat:
             self._since += step if self._run else 0.0
         self._at = at
         self._tail.count()
-        if not self._run or not -self._settings[3] <= value - self._value <= self._settings[3]:
+        tolerance = self._settings.tolerance
+        if not self._run or not -tolerance <= value - self._value <= tolerance:
             return self._move(at, value)
         self._run += 1.0
         if self.firing or self._run < self._tail.settings.level:
@@ -91,7 +113,7 @@ class Flat:
         return finding
 
     def _judge(self, at: float, value: float) -> Finding | None:
-        min_s, warmup_s, min_changes, _ = self._settings
+        _, min_s, warmup_s, min_changes, _ = self._settings
         if self._run < self._limit or at - self._since < min_s:
             return None
         if self._history < warmup_s or self._changes < min_changes:
@@ -101,7 +123,7 @@ class Flat:
             f"stuck at {number(value)} for {self._run:.0f} samples, at most {self._limit:.0f} are usual "
             f"({self._changes:.0f} changes before), since {clock_time(self._since)}"
         )
-        return Finding("firing", self.score, None, None, None, self._since, msg)
+        return Finding("firing", self.score, None, None, None, self._since, msg, self._run, self._limit)
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data: one short byte string."""
@@ -117,3 +139,6 @@ class Flat:
         self._at, self._since, self._history, self._value, self._run, self._changes, self._limit = numbers[:7]
         self._tail.samples, self._tail.peaks, self._tail.excess = numbers[7:]
         self.firing = firing
+
+
+_DEFAULT = flat_settings()

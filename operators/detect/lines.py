@@ -7,22 +7,36 @@ from typing import Any, NamedTuple
 
 from operators.deadlines import Deadlines
 from operators.detect.anomalies import MAX_TEXT, LineSource, log_anomaly, log_series_name, pattern_anomaly
+from operators.detect.log_history import LogHistory
 from operators.detect.log_rules import log_rules, pattern_rules, pattern_timing
 from operators.detect.log_series import LogFinding, LogSeries
-from operators.detect.pattern import PatternRule
+from operators.detect.pattern import Match, PatternRule
 from operators.detect.pattern_series import Hit, PatternSeries
 from operators.detect.prefilter import PrefilteredMatcher
 from policy import PolicySet
+from schemas.base import Level
 from schemas.event import Event
 from schemas.telemetry import LogMessage
 
+MAX_SHIPS = 100
+"""Ships a slot keeps templates and rates for; the lines of more are matched against patterns only."""
+
+CAPS = {
+    "template_cap": "detect.templates.max",
+    "template_leaf": "detect.templates.leaf",
+    "rate_cap": "detect.max_series",
+}
+"""Reasons for which lines are counted and not judged since there are too many kinds, and the policy that says so."""
+
 
 class Cause(NamedTuple):
-    """The line that a finding began with: whose it is, its tracking id and event time."""
+    """The line that a finding began with; incident_type is that of the pattern it matches, if any."""
 
     source: LineSource
     tracking_id: str
     ts: datetime
+    level: Level = Level.INFO
+    incident_type: str | None = None
 
 
 class LineTable:
@@ -30,11 +44,12 @@ class LineTable:
 
     Deadlines are served at the first tick, or line of that series, not before them, each at its own
     time. counts holds what was not judged, by reason. State: at most max_series pattern series (until
-    they clear), and a LogSeries a ship.
+    they clear), and a LogSeries a ship, taught from history when the ship's first line comes.
     """
 
-    def __init__(self, policy: PolicySet, *, max_series: int) -> None:
+    def __init__(self, policy: PolicySet, *, max_series: int, history: LogHistory | None = None) -> None:
         self._policy = policy
+        self._history: LogHistory = history or {}
         self._max_series = max_series
         self._patterns: dict[str, tuple[PatternSeries, PatternRule, LineSource]] = {}
         self._deadlines: Deadlines[str] = Deadlines()
@@ -42,17 +57,23 @@ class LineTable:
         self._ships: dict[str, LogSeries] = {}
         self._causes: dict[str, Cause] = {}
         self.counts: Counter[str] = Counter()
+        self._told: set[tuple[str, str]] = set()
+        self._capped: list[tuple[str, str]] = []
 
     def take(self, event: Event, line: LogMessage) -> Iterator[Event]:
         """Take one line."""
         source = LineSource(line.ship_id, line.domain, line.service, line.device_id)
-        yield from self._match(event, line, source)
-        ship = self._log_series(line.ship_id)
+        match = self._matcher(line.ship_id).match(line)
+        if match is not None:
+            yield from self._matched(event, line, source, match)
+        ship = self._log_series(line.ship_id, event.at)
         if ship is not None:
-            cause = Cause(source, line.tracking_id, line.ts)
+            incident_type = None if match is None else match.rule.incident_type
+            cause = Cause(source, line.tracking_id, line.ts, line.level, incident_type)
             for finding in ship.observe(line, event.at):
                 yield self._found(event, line.ship_id, finding, cause)
-            self.counts.update(ship.take_counts())
+            if (counts := ship.take_counts()) is not None:
+                self._count(line.ship_id, counts)
 
     def tick(self, event: Event) -> Iterator[Event]:
         """Serve all deadlines up to the tick."""
@@ -67,10 +88,19 @@ class LineTable:
         for ship_id, ship in self._ships.items():
             ship.expire(event.at - timedelta(seconds=self._policy.for_ship(ship_id).detect.series_expiry_s))
 
-    def _match(self, event: Event, line: LogMessage, source: LineSource) -> Iterator[Event]:
-        match = self._matcher(line.ship_id).match(line)
-        if match is None:
-            return
+    def _count(self, ship_id: str, counts: Counter[str]) -> None:
+        self.counts.update(counts)
+        for reason in CAPS.keys() & counts.keys():
+            if (ship_id, reason) not in self._told:
+                self._told.add((ship_id, reason))
+                self._capped.append((ship_id, reason))
+
+    def take_capped(self) -> list[tuple[str, str]]:
+        """Ships whose lines went beyond one of CAPS for the first time (since the start), with its name."""
+        capped, self._capped = self._capped, []
+        return sorted(capped)
+
+    def _matched(self, event: Event, line: LogMessage, source: LineSource, match: Match) -> Iterator[Event]:
         name = f"{line.ship_id}/{line.device_id}/{line.service}/log:{match.rule.name}"
         yield from self._due_of(name, event)
         hit = Hit(line.tracking_id, line.ts, match.fields, line.msg[:MAX_TEXT])
@@ -108,7 +138,16 @@ class LineTable:
             self._causes[name] = known
         else:
             self._causes.pop(name, None)
-        anomaly = log_anomaly(event, name, finding, known.source, known.tracking_id, known.ts)
+        anomaly = log_anomaly(
+            event,
+            name,
+            finding,
+            known.source,
+            known.tracking_id,
+            known.ts,
+            incident_type=known.incident_type,
+            severity=self._policy.for_ship(ship_id).detect.templates.severity.get(known.level),
+        )
         return Event(event.pos, finding.at, anomaly)
 
     def _matcher(self, ship_id: str) -> PrefilteredMatcher:
@@ -119,7 +158,7 @@ class LineTable:
             matcher = self._matchers[ship_id] = PrefilteredMatcher(pattern_rules(self._policy.for_ship(ship_id)))
         return matcher
 
-    def _log_series(self, ship_id: str) -> LogSeries | None:
+    def _log_series(self, ship_id: str, at: datetime) -> LogSeries | None:
         """The ship's templates and rates; none where policy wants none, or for more ships than a slot holds."""
         ship = self._ships.get(ship_id)
         if ship is None and self._policy.for_ship(ship_id).detect.log_series:
@@ -127,6 +166,8 @@ class LineTable:
                 self.counts["ship_cap"] += 1
                 return None
             ship = self._ships[ship_id] = LogSeries(log_rules(self._policy.for_ship(ship_id)))
+            if ship_id in self._history:
+                ship.teach(self._history[ship_id], at)
         return ship
 
     def snapshot(self) -> dict[str, Any]:
@@ -137,7 +178,10 @@ class LineTable:
                 for name, (series, rule, source) in self._patterns.items()
             },
             "ships": {ship_id: ship.snapshot() for ship_id, ship in self._ships.items()},
-            "causes": {name: (tuple(cause.source), *cause[1:]) for name, cause in self._causes.items()},
+            "causes": {
+                name: (tuple(cause.source), cause.tracking_id, cause.ts, cause.level.value, cause.incident_type)
+                for name, cause in self._causes.items()
+            },
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -149,9 +193,6 @@ class LineTable:
             self._deadlines.set(name, pattern.deadline)
         for ship_id, saved in state["ships"].items():
             self._ships[ship_id] = LogSeries.restored(log_rules(self._policy.for_ship(ship_id)), saved)
-        for name, (parts, tracking_id, ts) in state["causes"].items():
-            self._causes[name] = Cause(LineSource(*parts), tracking_id, ts)
-
-
-MAX_SHIPS = 100
-"""Ships a slot keeps templates and rates for; the lines of more are matched against patterns only."""
+        for name, (parts, tracking_id, ts, *rest) in state["causes"].items():
+            level, incident_type = rest or (Level.INFO, None)
+            self._causes[name] = Cause(LineSource(*parts), tracking_id, ts, Level(level), incident_type)

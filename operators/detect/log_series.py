@@ -1,13 +1,14 @@
 """All that is watched in one ship's log lines beside patterns: templates, rates and storms."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
-from operators.detect.mask import masked
+from operators.detect.log_history import ShipHistory, series_of
 from operators.detect.rate import RateRule
 from operators.detect.storm import LogStorms, StormFinding
 from operators.detect.templates import TemplateFinding, TemplateRule, Templates
+from operators.mask import masked
 from schemas.telemetry import LogMessage
 
 SNAPSHOT_VERSION = 1
@@ -41,13 +42,32 @@ class LogSeries:
         deadline = self.deadline
         if deadline is not None and deadline <= at:
             out = self.due(at)
-        template, news = self.templates.observe(masked(line.msg), line.level, at)
-        storm = self.storms.add(line.device_id, line.service, line.level, template, line.ts, at)
+        form = masked(line.msg)
+        template, news = self.templates.observe(form, line.level, at)
+        storm = self.storms.add(line.device_id, line.service, line.level, template, line.ts, at, form)
         if news is not None:
             out.append(news)
         if storm is not None:
             out.append(storm)
         return out
+
+    def teach(self, history: ShipHistory, at: datetime) -> None:
+        """Take what is known from before `at`, the arrival of the first line; only before that line.
+
+        Forms first seen later are not known yet, and windows that end later not over: a backlog is
+        judged as it was when it was new.
+        """
+        ids = {
+            form.hash: self.templates.teach(masked(form.example), form.lines, form.first)
+            for form in history.forms
+            if form.first < at
+        }
+        window_s = self._rules.rates.window_s
+        if history.window_s == window_s:
+            until = self._rules.rates.window(at.timestamp())
+            for origin, series, first, counts in series_of(history, ids, until):
+                self.storms.teach(origin, series, datetime.fromtimestamp(first * window_s, UTC), counts)
+        self.take_counts()
 
     @property
     def deadline(self) -> datetime | None:
@@ -69,8 +89,10 @@ class LogSeries:
         """Forget the rates of what has written nothing since `before`; templates are kept."""
         self.storms.expire(before)
 
-    def take_counts(self) -> Counter[str]:
-        """What was not judged since the last call, by reason."""
+    def take_counts(self) -> Counter[str] | None:
+        """What was not judged since the last call, by reason; None for nothing."""
+        if not (self.templates.counts or self.storms.counts):
+            return None
         found = self.templates.counts + self.storms.counts
         self.templates.counts.clear()
         self.storms.counts.clear()

@@ -2,8 +2,9 @@
 
 from array import array
 from bisect import bisect_left, insort
+from functools import lru_cache
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from operators.detect.excursion import Direction, Excursion, ExcursionSettings, Words
 from operators.detect.finding import Finding, number
@@ -15,6 +16,49 @@ _TO_SIGMA = 1.4826
 _MEAN_TO_SIGMA = 1.2533
 _STATE = Struct("<Bdd")
 VERSION = 1
+
+
+class MadSettings(NamedTuple):
+    """What all series of one rule share; see mad_settings()."""
+
+    judge: ExcursionSettings
+    window: int
+    min_samples: int
+    scale_fading: float
+    clip: float
+    min_std: float
+    min_std_fraction: float
+    min_deviation: float
+
+
+@lru_cache(maxsize=256)
+def mad_settings(
+    *,
+    risk: float = 1e-7,
+    window: int = 120,
+    min_samples: int = 60,
+    hold_samples: int = 3,
+    level: float = 5.0,
+    clear: float = 0.5,
+    direction: Direction = "both",
+    scale_fading: float = 0.001,
+    clip: float = 10.0,
+    min_std: float = 1e-9,
+    min_std_fraction: float = 0.001,
+    min_deviation: float = 0.0,
+) -> MadSettings:
+    """Settings of Mad, one object for equal arguments.
+
+    risk: expected false firings per sample. window, min_samples, hold_samples: samples. level, clip:
+    robust deviations. clear: part of the bound. scale_fading: weight of a new sample in S. min_std,
+    min_deviation: units of the metric; min_std_fraction: part of the median.
+    """
+    if not 3 <= window <= MAX_WINDOW:
+        raise ValueError(f"mad: window is {window}, expected 3 to {MAX_WINDOW} samples")
+    if not 1 <= min_samples <= window:
+        raise ValueError(f"mad: min_samples is {min_samples}, expected 1 to the window of {window}")
+    judge = ExcursionSettings(TailSettings(level, risk), hold_samples, level / 2, clear, direction)
+    return MadSettings(judge, window, min_samples, scale_fading, clip, min_std, min_std_fraction, min_deviation)
 
 
 class Mad:
@@ -32,39 +76,17 @@ class Mad:
     in memory); cost: two binary searches and two short moves of memory for the window, a step
     or two of search for D. Source: Hampel 1974; Leys et al. 2013.
 
-    >>> machine = Mad(window=21, min_samples=21, risk=1e-3)
+    >>> machine = Mad(mad_settings(window=21, min_samples=21, risk=1e-3))
     >>> quiet = [machine.update(5.0 * i, 50 + i % 3) for i in range(1000)]
     >>> [found.state if (found := machine.update(5000 + 5.0 * i, 90)) else None for i in range(4)]
     [None, None, 'firing', None]
     """
 
-    __slots__ = ("_judge", "_next", "_ring", "_seen", "_settings", "_slow", "_sorted", "_split", "window")
+    __slots__ = ("_judge", "_next", "_ring", "_seen", "_settings", "_slow", "_sorted", "_split")
 
-    def __init__(
-        self,
-        *,
-        window: int = 120,
-        min_samples: int = 60,
-        risk: float = 1e-7,
-        hold_samples: int = 3,
-        level: float = 5.0,
-        clear: float = 0.5,
-        direction: Direction = "both",
-        scale_fading: float = 0.001,
-        clip: float = 10.0,
-        min_std: float = 1e-9,
-        min_std_fraction: float = 0.001,
-        min_deviation: float = 0.0,
-        tail: TailSettings | None = None,
-    ) -> None:
-        if not 3 <= window <= MAX_WINDOW:
-            raise ValueError(f"mad: window is {window}, expected 3 to {MAX_WINDOW} samples")
-        if not 1 <= min_samples <= window:
-            raise ValueError(f"mad: min_samples is {min_samples}, expected 1 to the window of {window}")
-        self.window = window
-        self._settings = (min_samples, scale_fading, clip, min_std, min_std_fraction, min_deviation)
-        settings = tail or TailSettings(level=level, risk=risk)
-        self._judge = Excursion(ExcursionSettings(settings, hold_samples, settings.level / 2, clear, direction))
+    def __init__(self, settings: MadSettings | None = None) -> None:
+        self._settings = settings or _DEFAULT
+        self._judge = Excursion(self._settings.judge)
         self._ring = array("d")
         self._sorted = array("d")
         self._next = 0
@@ -89,7 +111,7 @@ class Mad:
                 return None
             value = HUGE if value > 0.0 else -HUGE
         value += 0.0  # minus zero is zero, so that order is total
-        min_samples, fading, clip, min_std, fraction, min_deviation = self._settings
+        _, _, min_samples, fading, clip, min_std, fraction, min_deviation = self._settings
         change = 0
         median = scale = 0.0
         if self._sorted:
@@ -108,12 +130,12 @@ class Mad:
 
     def _push(self, value: float) -> None:
         ring = self._ring
-        if len(ring) < self.window:
+        if len(ring) < self._settings.window:
             ring.append(value)
         else:
             del self._sorted[bisect_left(self._sorted, ring[self._next])]
             ring[self._next] = value
-            self._next = (self._next + 1) % self.window
+            self._next = (self._next + 1) % self._settings.window
         insort(self._sorted, value)
 
     def _finding(self, change: int, value: float, median: float, scale: float) -> Finding:
@@ -121,7 +143,7 @@ class Mad:
             unit="robust deviations",
             center=f"the median {number(median)} of the last {len(self._ring)} samples",
             over="",
-            cleared=f"as expected again (median {number(median)} of {self.window} samples)",
+            cleared=f"as expected again (median {number(median)} of {self._settings.window} samples)",
         )
         return self._judge.finding(change, value, median, scale, words)
 
@@ -141,7 +163,7 @@ class Mad:
             raise ValueError(f"mad: snapshot version {version}, expected {VERSION}; start afresh")
         ring = array("d")
         ring.frombytes(state["window"])
-        self._ring = ring[-self.window :]
+        self._ring = ring[-self._settings.window :]
         self._sorted = array("d", sorted(self._ring))
         self._next = 0
         self._judge.unpack(state["judge"])
@@ -175,3 +197,6 @@ def median_and_mad(ordered: "array[float]", guess: int = 0) -> tuple[float, floa
     if split:
         below = max(below, median - ordered[half - split])
     return median, 0.5 * (below + above), split
+
+
+_DEFAULT = mad_settings()

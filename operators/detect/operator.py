@@ -10,9 +10,12 @@ import structlog
 from bytewax.dataflow import Stream, operator
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
+from operators.detect.lines import CAPS
+from operators.detect.log_history import LogHistory
+from operators.detect.samples import Found
+from operators.detect.silence_board import SilenceBoard, SilenceNote
 from operators.detect.slot import DetectSlot, SlotTick
 from operators.observability import FlowMetrics
-from operators.order import order
 from policy import PolicySet
 from schemas.anomaly import AnomalyDetected
 from schemas.event import Event
@@ -35,28 +38,25 @@ LOG_SLOTS = 8
 """State keys of log lines, by ship: templates are a ship's, and deadlines of lines need every tick."""
 
 
-class DetectLogic(StatefulBatchLogic[Event, Event, dict[str, Any]]):
+class DetectLogic(StatefulBatchLogic[Event, Found, dict[str, Any]]):
     """Feeds one slot in order of position; time comes from the log alone, so it never asks to be woken."""
 
     def __init__(self, slot: DetectSlot, metrics: FlowMetrics) -> None:
         self._slot = slot
         self._metrics = metrics
 
-    def on_batch(self, values: list[Event]) -> tuple[Iterable[Event], bool]:
+    def on_batch(self, values: list[Event]) -> tuple[Iterable[Found], bool]:
         """Take the events of one batch."""
         out = [found for event in sorted(values, key=_pos) for found in self._slot.process(event)]
-        self._count(out)
-        return out, StatefulBatchLogic.RETAIN
-
-    def _count(self, out: list[Event]) -> None:
-        for event in out:
-            body = event.body
-            if isinstance(body, AnomalyDetected):
-                self._metrics.anomalies.labels(body.anomaly_type, body.state).inc()
-                log.debug(f"anomaly {body.state}", msg=body.msg, ship_id=body.ship_id, tracking_id=body.tracking_id)
+        for found in out:
+            if isinstance(found, Event):
+                _tell(found, self._metrics)
         for reason, count in self._slot.take_counts().items():
             counter = self._metrics.late.labels("detect") if reason == "late" else self._metrics.dropped.labels(reason)
             counter.inc(count)
+        for ship_id, cap in self._slot.take_capped():
+            log.warning("log lines beyond a cap are counted, not judged", ship_id=ship_id, cap=cap, policy=CAPS[cap])
+        return out, StatefulBatchLogic.RETAIN
 
     def notify_at(self) -> datetime | None:
         """Never: ticks come as events."""
@@ -67,21 +67,75 @@ class DetectLogic(StatefulBatchLogic[Event, Event, dict[str, Any]]):
         return self._slot.snapshot()
 
 
+class SilenceLogic(StatefulBatchLogic[Found, Event, dict[str, Any]]):
+    """Puts what the slots found into the order of the log, and feeds the board with it.
+
+    What arrives together is sorted; what arrived before was earlier in the log.
+    """
+
+    def __init__(self, board: SilenceBoard, metrics: FlowMetrics) -> None:
+        self._board = board
+        self._metrics = metrics
+
+    def on_batch(self, values: list[Found]) -> tuple[Iterable[Event], bool]:
+        """Take the items of one batch."""
+        out: list[Event] = []
+        for item in sorted(values, key=_notes_first):
+            for event in self._board.process(item):
+                out.append(event)
+                if event is not item:
+                    _tell(event, self._metrics)
+        return sorted(out, key=_order), StatefulBatchLogic.RETAIN
+
+    def notify_at(self) -> datetime | None:
+        """Never: ticks come as events."""
+        return None
+
+    def snapshot(self) -> dict[str, Any]:
+        """The board's state as plain data."""
+        return self._board.snapshot()
+
+
 def _pos(event: Event) -> tuple[int, int]:
     return event.pos
 
 
+def _notes_first(item: Found) -> tuple[tuple[int, int], bool]:
+    return item.pos, not isinstance(item, SilenceNote)
+
+
+def _order(event: Event) -> Any:
+    return event.order
+
+
+def _tell(event: Event, metrics: FlowMetrics) -> None:
+    body = event.body
+    if isinstance(body, AnomalyDetected):
+        metrics.anomalies.labels(body.anomaly_type, body.state).inc()
+        log.debug(f"anomaly {body.state}", msg=body.msg, ship_id=body.ship_id, tracking_id=body.tracking_id)
+
+
 @operator
 def detect(
-    step_id: str, up: Stream[Event], *, policy: PolicySet, slots: int, max_series: int, metrics: FlowMetrics
+    step_id: str,
+    up: Stream[Event],
+    *,
+    policy: PolicySet,
+    slots: int,
+    max_series: int,
+    metrics: FlowMetrics,
+    history: LogHistory | None = None,
 ) -> Stream[Event]:
     """Find anomalies: samples and lines go in, anomalies come out, with ticks and commands in their places.
 
     They leave in the order of the log. Keyed by a fixed number of slots (hash of the series). State:
     that of every series seen within policy.detect.series_expiry_s, at most max_series of a kind in
     all; beyond that new series are counted and not judged. A tick reaches every slot of log lines,
-    the first of which passes it on, and one slot of samples in turn: a slot that nothing touches is
-    not written to the recovery store.
+    the first of which passes it on, and one slot of samples in turn (log time in seconds modulo
+    slots): a slot that nothing touches is not written to the recovery store. So while the log ticks
+    each second, a slot looks for silence and for what has expired every `slots` seconds. What falls
+    silent goes to one SilenceBoard for all ships, through which everything leaves. history teaches
+    the log lines' templates and rates where a slot starts without state.
     """
 
     def to_slots(batch: list[Event]) -> Iterable[tuple[str, Event]]:
@@ -95,17 +149,25 @@ def detect(
                 yield "log0", event
                 copy = event._replace(body=SlotTick(ship_id=body.ship_id))
                 yield from ((key, copy) for key in other_log_slots)
-                yield slot_of(str(event.at), slots), copy
+                yield str(int(event.at.timestamp()) % slots), copy
             else:
                 yield "log0", event
 
     def build(resume: dict[str, Any] | None) -> DetectLogic:
-        slot = DetectSlot(policy, max_series=-(-max_series // slots), slots=slots)
+        known = history if resume is None else None
+        slot = DetectSlot(policy, max_series=-(-max_series // slots), slots=slots, history=known)
         if resume is not None:
             slot.restore(resume)
         return DetectLogic(slot, metrics)
 
+    def build_board(resume: dict[str, Any] | None) -> SilenceLogic:
+        board = SilenceBoard(policy, round_s=slots)
+        if resume is not None:
+            board.restore(resume)
+        return SilenceLogic(board, metrics)
+
     other_log_slots = [f"log{slot}" for slot in range(1, LOG_SLOTS)]
     keyed: KeyedStream[Event] = op.flat_map_batch("to_slots", up, to_slots)
-    found = op.stateful_batch("slots", keyed, build)
-    return order("order", op.key_rm("unkey", found))
+    found = op.key_rm("unkey", op.stateful_batch("slots", keyed, build))
+    together: KeyedStream[Found] = op.key_on("together", found, lambda item: "all")
+    return op.key_rm("unkey_silence", op.stateful_batch("silence", together, build_board))

@@ -21,8 +21,8 @@ class RecordSurprise:
     about `risk` false firings a month in this series; a restless series earns a higher one. A series of
     fewer than min_month samples a month is judged as if it had so many. score = 1 - B / 2Z when Z >= B
     (0.5 at the bound), else S / (S + 0.08) / 2, which ranks what does not fire. It is silent for
-    min_samples, and clears after clear_samples without another such sample. It goes on learning, so a
-    new level becomes normal.
+    min_samples and min_history_s seconds, and clears after clear_samples without another such sample.
+    It goes on learning, so a new level becomes normal.
 
     State: about 8 KB in a snapshot, 12 KB in memory; cost: about 4 µs a sample. Source: record theory
     (Chandler 1952); SPOT, Siffer et al., KDD 2017, for the bound.
@@ -31,19 +31,22 @@ class RecordSurprise:
     def __init__(
         self,
         *,
-        risk: float = 0.04,
+        risk: float = 0.05,
         min_size: float = 0.2,
-        min_samples: int = 600,
+        min_samples: int = 1500,
+        min_history_s: float = 172_800.0,
         clear_samples: int = 110,
         min_month: float = 43_200.0,
     ) -> None:
         self.min_size = min_size
         self.min_samples = min_samples
+        self.min_history_s = min_history_s
         self.clear_samples = clear_samples
         self.risk = risk
         self.min_month = min_month
         self.firing = False
         self.surprise = 0.0
+        self.bound = float("inf")  # the size that fires, as it was at the latest record
         self._score = 0.0
         self._views = Views()
         self._records = Records(VIEWS)
@@ -66,7 +69,8 @@ class RecordSurprise:
         self.surprise = surprise = self._records.update(self._views.update(at, value))
         if surprise <= 0.0:
             return 0.0
-        self._tail.update(seen, self._records.size)
+        self.bound = self._bound(at)
+        self._tail.update(seen, self._records.size, self.bound)
         return self._top(seen, surprise)
 
     def update(self, at: float, value: float) -> Finding | None:
@@ -77,7 +81,7 @@ class RecordSurprise:
         raw = self.raw_score(at, value)
         self._score = 0.0
         if raw > 0.0:
-            size, bound = self._records.size, self._bound(at)
+            size, bound = self._records.size, self.bound
             is_high = size >= bound
             self._score = 1.0 - 0.5 * bound / size if is_high else 0.5 * raw / (raw + HALF_RANK)
             if is_high:
@@ -103,10 +107,9 @@ class RecordSurprise:
 
     def _bound(self, at: float) -> float:
         """The size that fires now."""
-        seen = self._records.seen - 1
-        if seen < self.min_samples:
+        seen, elapsed = self._records.seen - 1, at - self._first_at
+        if seen < self.min_samples or elapsed < self.min_history_s:
             return float("inf")
-        elapsed = at - self._first_at
         return self._tail.bound(seen, MONTH_S * seen / elapsed if elapsed > 1e-3 else MONTH_S)
 
     def _fire(self, at: float, value: float, size: float, bound: float) -> Finding:
@@ -116,7 +119,7 @@ class RecordSurprise:
         self._since = at
         low, high = self._records.before
         why = self._why(at, value, broken, size, bound)
-        return Finding("firing", self._score, self._views.mean, low, high, at, why)
+        return Finding("firing", self._score, self._views.mean, low, high, at, why, size, bound)
 
     def _why(self, at: float, value: float, broken: Broken, size: float, bound: float) -> str:
         return (

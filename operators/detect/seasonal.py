@@ -1,8 +1,9 @@
 """seasonal: a value far from what this hour of the week brought before, measured by the series' own tail."""
 
 from array import array
+from functools import lru_cache
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from operators.detect.excursion import Direction, Excursion, ExcursionSettings, Words
 from operators.detect.finding import Finding, number
@@ -16,6 +17,47 @@ _UNCLIPPED = 8.0  # samples that make the first scale
 _LONG_FADING = 1e-4
 _STATE = Struct("<Bq8d")
 VERSION = 1
+
+
+class SeasonalSettings(NamedTuple):
+    """What all series of one rule share; see seasonal_settings()."""
+
+    judge: ExcursionSettings
+    fading: float
+    min_weeks: int
+    clip: float
+    jump: int
+    min_std: float
+    min_std_fraction: float
+    min_deviation: float
+
+
+@lru_cache(maxsize=256)
+def seasonal_settings(
+    *,
+    risk: float = 1e-7,
+    fading: float = 0.25,
+    min_weeks: int = 2,
+    hold_samples: int = 3,
+    level: float = 5.0,
+    clear: float = 0.5,
+    direction: Direction = "both",
+    clip: float = 5.0,
+    jump: int = 2,
+    min_std: float = 1e-9,
+    min_std_fraction: float = 0.001,
+    min_deviation: float = 0.0,
+) -> SeasonalSettings:
+    """Settings of Seasonal, one object for equal arguments.
+
+    risk: expected false firings per sample. fading: weight of a new week. level, clip: deviations.
+    jump: hours. clear: part of the bound. min_std, min_deviation: units of the metric;
+    min_std_fraction: part of the mean.
+    """
+    if not 2 <= min_weeks <= _MAX_WEEKS:
+        raise ValueError(f"seasonal: min_weeks is {min_weeks}, expected 2 to {_MAX_WEEKS}")
+    judge = ExcursionSettings(TailSettings(level, risk), hold_samples, level / 2, clear, direction)
+    return SeasonalSettings(judge, fading, min_weeks, clip, jump, min_std, min_std_fraction, min_deviation)
 
 
 class Seasonal:
@@ -35,7 +77,7 @@ class Seasonal:
     float32 and one byte an hour (1.6 KB in a snapshot, 2.5 KB in memory); cost: about 1 µs a sample.
     Source: seasonal-mean residuals (Holt 1957, Winters 1960, without trend), hour-of-week profiles.
 
-    >>> machine = Seasonal(risk=1e-2)
+    >>> machine = Seasonal(seasonal_settings(risk=1e-2))
     >>> def day(hour: int) -> float:
     ...     return 10.0 * (hour % 24 < 12) + hour % 2
     >>> quiet = [machine.update(3600.0 * i, day(i)) for i in range(168 * 4)]
@@ -45,28 +87,9 @@ class Seasonal:
 
     __slots__ = ("_deviations", "_hour", "_judge", "_means", "_now", "_overall", "_settings", "_usual", "_weeks")
 
-    def __init__(
-        self,
-        *,
-        fading: float = 0.25,
-        min_weeks: int = 2,
-        risk: float = 1e-7,
-        hold_samples: int = 3,
-        level: float = 5.0,
-        clear: float = 0.5,
-        direction: Direction = "both",
-        clip: float = 5.0,
-        jump: int = 2,
-        min_std: float = 1e-9,
-        min_std_fraction: float = 0.001,
-        min_deviation: float = 0.0,
-        tail: TailSettings | None = None,
-    ) -> None:
-        if not 2 <= min_weeks <= _MAX_WEEKS:
-            raise ValueError(f"seasonal: min_weeks is {min_weeks}, expected 2 to {_MAX_WEEKS}")
-        self._settings = (fading, min_weeks, clip, jump, min_std, min_std_fraction, min_deviation)
-        settings = tail or TailSettings(level=level, risk=risk)
-        self._judge = Excursion(ExcursionSettings(settings, hold_samples, settings.level / 2, clear, direction))
+    def __init__(self, settings: SeasonalSettings | None = None) -> None:
+        self._settings = settings or _DEFAULT
+        self._judge = Excursion(self._settings.judge)
         self._means = array("f", bytes(4 * HOURS))
         self._deviations = array("f", bytes(4 * HOURS))
         self._weeks = bytearray(HOURS)
@@ -98,12 +121,12 @@ class Seasonal:
         weeks = self._weeks[slot]
         mean = self._learn(self._possible(value), slot)
         distance = value - mean
-        if weeks < self._settings[1]:
+        if weeks < self._settings.min_weeks:
             return None
         scale = self._scale(slot)
-        if scale <= self._settings[4]:
+        if scale <= self._settings.min_std:
             return None
-        change = self._judge.update(at, 0.0 if abs(distance) < self._settings[6] else distance / scale)
+        change = self._judge.update(at, 0.0 if abs(distance) < self._settings.min_deviation else distance / scale)
         return self._finding(change, at, value, mean, scale) if change else None
 
     def _learn(self, value: float, slot: int) -> float:
@@ -131,21 +154,22 @@ class Seasonal:
     def _scale(self, slot: int) -> float:
         deviation, overall = self._deviations[slot], self._overall[1]
         scale = _MEAN_TO_SIGMA * (deviation if deviation > overall else overall)
-        return max(scale, self._settings[4], self._settings[5] * abs(self._means[slot]))
+        settings = self._settings
+        return max(scale, settings.min_std, settings.min_std_fraction * abs(self._means[slot]))
 
     def _turn(self, hour: int) -> bool:
         """Begin another hour; False when the sample is of an hour gone by."""
         if hour > self._hour:
             if self._now[0]:
                 self._fold(self._hour % HOURS)
-        elif hour >= self._hour - self._settings[3]:
+        elif hour >= self._hour - self._settings.jump:
             return False
         self._hour = hour
         self._now = [0.0, 0.0, 0.0]
         return True
 
     def _fold(self, slot: int) -> None:
-        fading, min_weeks, clip, *_ = self._settings
+        _, fading, min_weeks, clip, *_ = self._settings
         _, mean, distance = self._now
         weeks = self._weeks[slot]
         weight = max(fading, 1.0 / (weeks + 1))
@@ -193,3 +217,6 @@ class Seasonal:
         self._overall = (numbers[3], numbers[4])
         self._usual = list(numbers[5:])
         self._judge.unpack(state["judge"])
+
+
+_DEFAULT = seasonal_settings()

@@ -7,7 +7,7 @@ from operators.detect.finding import clock_time
 Scope = Literal["series", "device", "ship"]
 Place = tuple[Scope, str, str]  # scope, device, series; empty where it does not apply
 SHIP: Place = ("ship", "", "")
-VERSION = 1
+VERSION = 2
 
 
 class SilenceFinding(NamedTuple):
@@ -26,9 +26,12 @@ class SilenceFinding(NamedTuple):
     msg: str
 
 
-class _Device(NamedTuple):
-    watched: set[str]
-    silent: dict[str, float]
+class _Device:
+    __slots__ = ("silent", "watched")
+
+    def __init__(self, watched: int = 0, silent: dict[str, float] | None = None) -> None:
+        self.watched = watched
+        self.silent: dict[str, float] = silent if silent is not None else {}
 
 
 class Silence:
@@ -39,15 +42,15 @@ class Silence:
     After a change it waits settle_s, so that what falls silent together is told together; what is
     heard again is told at once. Each silence is told at its widest scope only: when a device's
     silence becomes part of the ship's, the device's finding clears. Time is log time. A series is
-    watched from its first sample until it expires; silent() and heard() take what its Stale says, so
-    samples cost nothing here. State: one set entry a series (about 100 bytes) and one number a silent
-    one; cost: one pass over the ship's devices when something settles. Source: alert grouping and
-    inhibition as in Alertmanager, along ship, device and series.
+    watched from when its rhythm is known until it is forgotten, which its owner says once each;
+    silent() and heard() take what its Stale says, so samples cost nothing here. State: one number a
+    device, and one a silent series; cost: one pass over the ship's devices when something settles.
+    Source: alert grouping and inhibition as in Alertmanager, along ship, device and series.
 
     >>> board = Silence(settle_s=30)
     >>> for name in ("a", "b"):
-    ...     board.watch("modem", name)
-    ...     board.watch("router", name)
+    ...     board.watch("modem")
+    ...     board.watch("router")
     >>> board.silent("modem", "a", at=100, since=40)
     >>> board.silent("modem", "b", at=110, since=41)
     >>> [(found.scope, found.device, found.silent) for found in board.due(130)]
@@ -62,25 +65,30 @@ class Silence:
         self._told: dict[Place, float] = {}
         self.deadline: float | None = None
 
-    def watch(self, device: str, series: str) -> None:
-        """From now on the series is one of its device's."""
-        self._devices.setdefault(device, _Device(set(), {})).watched.add(series)
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is watched, and nothing told."""
+        return not self._devices and not self._told
+
+    def watch(self, device: str) -> None:
+        """From now on the device has one more series."""
+        self._devices.setdefault(device, _Device()).watched += 1
 
     def forget(self, device: str, series: str, at: float) -> list[SilenceFinding]:
-        """The series is watched no longer; what was told and rests on it is cleared."""
+        """A series is watched no longer; what was told and rests on it is cleared."""
         known = self._devices.get(device)
-        if known is None or series not in known.watched:
+        if known is None:
             return []
-        known.watched.discard(series)
+        known.watched -= 1
         known.silent.pop(series, None)
-        if not known.watched:
+        if known.watched <= 0:
             del self._devices[device]
         return self._ended(device, series, at, "no longer watched")
 
     def silent(self, device: str, series: str, at: float, since: float) -> None:
         """The series is overdue (its Stale fired at `at`), last seen at `since`; told when things have settled."""
         known = self._devices.get(device)
-        if known is not None and series in known.watched:
+        if known is not None:
             known.silent[series] = since
             self._settle(at)
 
@@ -118,7 +126,7 @@ class Silence:
     def _since(self, device: str) -> float | None:
         """Last sign of life of a silent device; None when it is not silent."""
         known = self._devices.get(device)
-        if known is None or not known.silent or len(known.silent) < self._quorum * len(known.watched):
+        if known is None or not known.silent or len(known.silent) < self._quorum * known.watched:
             return None
         return max(known.silent.values())
 
@@ -133,7 +141,7 @@ class Silence:
         wanted: dict[Place, float] = {}
         for name, known in sorted(self._devices.items()):
             since = self._since(name)
-            if since is not None and len(known.watched) > 1:
+            if since is not None and known.watched > 1:
                 wanted["device", name, ""] = since
             else:
                 wanted.update({("series", name, series): known.silent[series] for series in sorted(known.silent)})
@@ -160,24 +168,22 @@ class Silence:
         scope, device, series = place
         if scope == "ship":
             known = self._devices.values()
-            return sum(len(each.silent) for each in known), sum(len(each.watched) for each in known)
-        of = self._devices.get(device, _Device(set(), {}))
+            return sum(len(each.silent) for each in known), sum(each.watched for each in known)
+        of = self._devices.get(device, _Device())
         if scope == "device":
-            return len(of.silent), len(of.watched)
-        return int(series in of.silent), int(series in of.watched)
+            return len(of.silent), of.watched
+        return int(series in of.silent), 1
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
-        devices = {name: (sorted(known.watched), dict(known.silent)) for name, known in self._devices.items()}
+        devices = {name: (known.watched, dict(known.silent)) for name, known in self._devices.items()}
         return {"v": VERSION, "devices": devices, "told": dict(self._told), "deadline": self.deadline}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a snapshot."""
         if state["v"] != VERSION:
             raise ValueError(f"silence: snapshot version {state['v']}, expected {VERSION}; start afresh")
-        self._devices = {
-            name: _Device(set(watched), dict(silent)) for name, (watched, silent) in state["devices"].items()
-        }
+        self._devices = {name: _Device(watched, dict(silent)) for name, (watched, silent) in state["devices"].items()}
         self._told = dict(state["told"])
         self.deadline = state["deadline"]
 

@@ -1,19 +1,22 @@
 """One of the fixed slots of detect: dispatches by what it gets, and keeps the state."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 from operators.detect.lines import LineTable
-from operators.detect.samples import SampleTable
+from operators.detect.log_history import LogHistory
+from operators.detect.samples import Found, SampleTable
+from operators.detect.upgrade import from_v2
 from policy import PolicySet
 from schemas.event import Event
 from schemas.ops import OpsTick
 from schemas.telemetry import LogMessage, MetricSample
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 EXPIRY_EVERY = timedelta(minutes=10)
+MIN_ROUND_S = 60
 
 
 class SlotTick(OpsTick):
@@ -21,33 +24,33 @@ class SlotTick(OpsTick):
 
 
 class DetectSlot:
-    """Feeds samples and lines to their series; gives anomalies, in order.
+    """Feeds samples and lines to their series; gives anomalies, and notes for the SilenceBoard, in order.
 
     Commands, device records and ticks pass through; a SlotTick does its work and goes no further.
-    State: that of SampleTable and LineTable.
+    State: that of SampleTable and LineTable; history stands in for that of lines where there is none.
     """
 
-    def __init__(self, policy: PolicySet, *, max_series: int, slots: int = 1) -> None:
+    def __init__(
+        self, policy: PolicySet, *, max_series: int, slots: int = 1, history: LogHistory | None = None
+    ) -> None:
         self._slots = slots
-        self._samples = SampleTable(policy, max_series=max_series)
-        self._lines = LineTable(policy, max_series=max_series)
+        self._samples = SampleTable(policy, max_series=max_series, pause_s=2.5 * max(slots, MIN_ROUND_S))
+        self._lines = LineTable(policy, max_series=max_series, history=history)
         self._expire_at: datetime | None = None
 
-    def process(self, event: Event) -> Iterator[Event]:
+    def process(self, event: Event) -> Iterable[Found]:
         """Take one event; events must come in order."""
         body = event.body
         if isinstance(body, MetricSample):
-            yield from self._samples.take(event, body)
-        elif isinstance(body, LogMessage):
-            yield from self._lines.take(event, body)
-        elif isinstance(body, OpsTick):
-            yield from self._tick(event)
-            if not isinstance(body, SlotTick):
-                yield event
-        else:
-            yield event
+            return self._samples.take(event, body)
+        if isinstance(body, LogMessage):
+            return self._lines.take(event, body)
+        if isinstance(body, OpsTick):
+            found = list(self._tick(event))
+            return found if isinstance(body, SlotTick) else [*found, event]
+        return (event,)
 
-    def _tick(self, event: Event) -> Iterator[Event]:
+    def _tick(self, event: Event) -> Iterator[Found]:
         yield from self._lines.tick(event)
         yield from self._samples.tick(event)
         if self._expire_at is None or event.at >= self._expire_at:
@@ -62,6 +65,10 @@ class DetectSlot:
         self._lines.counts.clear()
         return counts
 
+    def take_capped(self) -> list[tuple[str, str]]:
+        """Ships whose log lines went beyond a cap for the first time, with the cap's name (lines.CAPS)."""
+        return self._lines.take_capped()
+
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
         return {
@@ -73,11 +80,13 @@ class DetectSlot:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a snapshot; it then behaves as if it had never stopped.
+        """Take over a snapshot, also of the version before; it then behaves as if it had never stopped.
 
         Raises:
             ValueError: for a snapshot of another version, or kept in another number of slots.
         """
+        if state["v"] == 2:
+            state = from_v2(state)
         if state["v"] != SNAPSHOT_VERSION:
             raise ValueError(f"detect: snapshot version {state['v']}, expected {SNAPSHOT_VERSION}; start afresh")
         if state["slots"] != self._slots:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Self
 from operators.detect.finding import clock_time, number
 from operators.detect.rate import RateRule, RateSeries
 from operators.detect.templates import Template
+from operators.mask import hash_of
 
 SNAPSHOT_VERSION = 1
 MAX_TEXT = 300
@@ -21,8 +22,9 @@ Origin = tuple[str, str]
 class StormFinding(NamedTuple):
     """A log storm of one device and service fires, or clears.
 
-    template is the one that grew, now its lines in the newest window so far and before what is usual
-    in a window; level_now and level_before say the same for all lines of the level that the storm
+    template is the one that grew, its hash that of the line the storm was found on (of the template's
+    first line where that is of another template); now its lines in the newest window so far and before
+    what is usual in a window; level_now and level_before say the same for all lines of the level that the storm
     began on. lines counts the origin's lines from firing on; score is 0.5 where firing begins.
     """
 
@@ -44,10 +46,10 @@ class StormFinding(NamedTuple):
 class _Storm:
     """A storm that has not cleared."""
 
-    __slots__ = ("level", "lines", "since", "template")
+    __slots__ = ("form_hash", "level", "lines", "since", "template")
 
-    def __init__(self, template: int, level: str, since: datetime, lines: int) -> None:
-        self.template, self.level, self.since, self.lines = template, level, since, lines
+    def __init__(self, template: int, level: str, since: datetime, lines: int, form_hash: str = "") -> None:
+        self.template, self.level, self.since, self.lines, self.form_hash = template, level, since, lines, form_hash
 
 
 class _Origin:
@@ -99,9 +101,9 @@ class LogStorms:
         return self._size
 
     def add(
-        self, device_id: str, service: str, level: str, template: int, ts: datetime, at: datetime
+        self, device_id: str, service: str, level: str, template: int, ts: datetime, at: datetime, form: str = ""
     ) -> StormFinding | None:
-        """Take one line (event time ts, arrival at); gives a finding when a storm begins with it."""
+        """Take one line (event time ts, arrival at, masked form); gives a finding when a storm begins with it."""
         now = at.timestamp()
         window = self.rule.window(min(ts.timestamp(), now))
         if window <= self.rule.closed(now):
@@ -123,20 +125,19 @@ class LogStorms:
         )
         if not (level_rose or template_rose):
             return None
-        return self._rises(key, origin, level, template if template_rose else None, at)
+        if origin.storm is not None:
+            self._set_deadline()
+            return None
+        grown = template if template_rose else self._most_grown(origin)
+        found_on = hash_of(form) if form and grown == template else ""
+        return self._rises(key, origin, _Storm(grown, str(level), at, 1, found_on))
 
-    def _rises(
-        self, key: Origin, origin: _Origin, level: str, template: int | None, at: datetime
-    ) -> StormFinding | None:
-        """One of the origin's series began to fire: a storm begins, unless one is on."""
-        found = None
-        if origin.storm is None:
-            grown = template if template is not None else self._most_grown(origin)
-            origin.storm = _Storm(grown, str(level), at, 1)
-            self._storms[key] = origin
-            found = self._fires(key, origin, origin.storm, at)
+    def _rises(self, key: Origin, origin: _Origin, storm: _Storm) -> StormFinding:
+        """The first of the origin's series began to fire: a storm begins."""
+        origin.storm = storm
+        self._storms[key] = origin
         self._set_deadline()
-        return found
+        return self._fires(key, origin, storm)
 
     @staticmethod
     def _least(of_template: RateSeries, of_level: RateSeries | None, window: int) -> int:
@@ -160,11 +161,12 @@ class LogStorms:
         ]
         return -max(open_now)[1] if open_now else 0
 
-    def _fires(self, key: Origin, origin: _Origin, storm: _Storm, at: datetime) -> StormFinding:
+    def _fires(self, key: Origin, origin: _Origin, storm: _Storm) -> StormFinding:
+        at = storm.since
         of_level = origin.levels.get(storm.level)
         of_template = origin.templates.get(storm.template)
         z = max(series.z for series in (of_level, of_template) if series is not None)
-        template = self._template_of(storm.template)
+        template = self._grown(storm)
         now, before = _counts(of_template)
         level_now, level_before = _counts(of_level)
         window = f"{number(self.rule.window_s)} s"
@@ -178,6 +180,11 @@ class LogStorms:
         return StormFinding(
             "firing", at, key, storm.level, template, score, now, before, level_now, level_before, at, 1, msg
         )
+
+    def _grown(self, storm: _Storm) -> Template:
+        """The template that a storm names, with the hash by which the archive's rows of it are found."""
+        template = self._template_of(storm.template)
+        return template._replace(hash=storm.form_hash or template.hash)
 
     @property
     def deadline(self) -> datetime | None:
@@ -211,7 +218,7 @@ class LogStorms:
     def _clears(self, key: Origin, origin: _Origin, storm: _Storm, at: datetime) -> StormFinding:
         now, before = _counts(origin.templates.get(storm.template))
         level_now, level_before = _counts(origin.levels.get(storm.level))
-        template = self._template_of(storm.template)
+        template = self._grown(storm)
         msg = (
             f"the storm is over: {storm.lines} lines since {clock_time(storm.since.timestamp())}, "
             f"most grown was: {template.text[:MAX_TEXT]}"
@@ -244,9 +251,12 @@ class LogStorms:
         if series not in among and self._new(origin, among, series) is None:
             return
         learner = among[series] = RateSeries(origin.born)
-        for closed, count in enumerate(counts, window):
-            learner.current, learner.count = closed, count
-            learner.close(self.rule, closed)
+        for counted, count in enumerate(counts, window):
+            if count:
+                learner.close(self.rule, counted - 1)
+                learner.current, learner.count = counted, count
+                origin.last = max(origin.last, counted)
+        learner.close(self.rule, window + len(counts) - 1)
 
     def expire(self, before: datetime) -> None:
         """Forget what has written nothing since `before`; what storms stays."""
@@ -273,7 +283,9 @@ class LogStorms:
                     origin.last,
                     {str(level): series.packed() for level, series in origin.levels.items()},
                     {template: series.packed() for template, series in origin.templates.items()},
-                    (storm.template, storm.level, storm.since, storm.lines) if (storm := origin.storm) else None,
+                    (storm.template, storm.level, storm.since, storm.lines, storm.form_hash)
+                    if (storm := origin.storm)
+                    else None,
                 )
                 for key, origin in self._origins.items()
             ],

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from drain3.drain import Drain, LogCluster  # type: ignore[import-untyped]
 
 from operators.detect.finding import clock_time
-from operators.detect.mask import hash_of
+from operators.mask import hash_of
 from schemas.base import Level
 
 SNAPSHOT_VERSION = 1
@@ -135,11 +135,12 @@ class Templates:
             news.last, news.lines = at, news.lines + 1
         return number, None
 
-    def teach(self, form: str, lines: int, at: datetime) -> None:
-        """Take what history tells: so many lines of one masked form, the first of them at `at`."""
+    def teach(self, form: str, lines: int, at: datetime) -> int:
+        """Take what history tells: so many lines of one masked form, the first at `at`; gives the template's id."""
         if self._began is None or at < self._began:
             self._began = at
-        self._take(form, lines, at)
+        cluster, _ = self._take(form, lines, at)
+        return OTHER if cluster is None else int(cluster.cluster_id)
 
     def template(self, number: int) -> Template:
         """The template of an id that observe() gave."""

@@ -19,7 +19,7 @@ class Threshold:
     [None, None, 'firing', None, 'cleared']
     """
 
-    __slots__ = ("above", "below", "clear", "firing", "hold_s", "since")
+    __slots__ = ("_value", "above", "below", "clear", "firing", "hold_s", "since")
 
     def __init__(
         self, *, above: float | None = None, below: float | None = None, clear: float | None = None, hold_s: float = 0.0
@@ -32,9 +32,21 @@ class Threshold:
         self.hold_s = hold_s
         self.since: float | None = None
         self.firing = False
+        self._value: float | None = None
+
+    @property
+    def score(self) -> float:
+        """Of the latest sample, in [0, 1]: 0.5 at the bound, whether or not the hold has passed."""
+        value = self._value
+        if value is None or not self._is_beyond(value):
+            return 0.0
+        return self._score(value, self._crossed(value))
 
     def update(self, at: float, value: float) -> Finding | None:
-        """Take one sample (seconds since 1970, value)."""
+        """Take one sample (seconds since 1970, value); what is not a number is passed over."""
+        if value - value != 0.0:
+            return None
+        self._value = value
         if self.firing:
             return self._clear(at, value) if self._is_clear(value) else None
         if not self._is_beyond(value):
@@ -55,22 +67,30 @@ class Threshold:
             return not self._is_beyond(value)
         return value <= self.clear if self.above is not None else value >= self.clear
 
-    def _fire(self, at: float, value: float, since: float) -> Finding:
-        is_high = self.above is not None and value > self.above
-        bound = self.above if is_high else self.below
+    def _crossed(self, value: float) -> float:
+        bound = self.above if self.above is not None and value > self.above else self.below
         assert bound is not None  # one of the two was crossed
+        return bound
+
+    def _score(self, value: float, bound: float) -> float:
         band = abs(bound - self.clear) if self.clear is not None else 0.0
         excess = abs(value - bound) / (band or abs(bound) or 1.0)
-        side = "above" if is_high else "below"
+        return 1.0 - 0.5 / (1.0 + excess)
+
+    def _fire(self, at: float, value: float, since: float) -> Finding:
+        bound = self._crossed(value)
+        side = "above" if bound == self.above else "below"
         held = f" for {number(at - since)} s (since {clock_time(since)})" if self.hold_s else ""
         return Finding(
             state="firing",
-            score=1.0 - 0.5 / (1.0 + excess),
+            score=self._score(value, bound),
             expected=None,
             lower=self.below,
             upper=self.above,
             since=since,
             msg=f"{number(value)} is {side} {number(bound)}{held}",
+            statistic=value,
+            bound=bound,
         )
 
     def _clear(self, at: float, value: float) -> Finding:

@@ -1,12 +1,15 @@
-"""zscore: a value far from the mean of the samples before it, in standard deviations."""
+"""zscore: a value that breaks away from the mean of the samples before it."""
 
 from array import array
-from collections.abc import Iterable
-from math import sqrt
-from typing import Any
+from functools import lru_cache
+from math import fsum, sqrt
+from struct import Struct
+from typing import Any, NamedTuple
 
-from river import stats, utils
+from river import stats
 
+from operators.detect.breakaway import Breakaway, BreakawaySettings
+from operators.detect.excursion import FIRED, Direction
 from operators.detect.finding import Finding, clock_time, number
 
 LIMIT = 1e100
@@ -15,124 +18,204 @@ LIMIT = 1e100
 GLITCH = 1e4
 """A value so many deviations off leaves rounding errors behind when the window lets it go."""
 
+STEP_FADING = 0.005
+LONG_FADING = 1e-4
+_TO_SIGMA = 0.8862  # of the mean absolute difference of two normal numbers
+_UNCLIPPED = 50.0  # samples that make the first scale
+_STATE = Struct("<B5dH")
+VERSION = 2
+
+
+class ZScoreSettings(NamedTuple):
+    """What all series of one rule share; see zscore_settings()."""
+
+    judge: BreakawaySettings
+    window: int
+    min_samples: int
+    clip: float
+    min_std: float
+    min_std_fraction: float
+    min_deviation: float
+
+
+@lru_cache(maxsize=256)
+def zscore_settings(
+    *,
+    window: int = 300,
+    min_samples: int = 150,
+    fire: float = 6.0,
+    clear: float = 3.0,
+    hold_samples: int = 3,
+    clip: float = 100.0,
+    direction: Direction = "both",
+    min_std: float = 1e-6,
+    min_std_fraction: float = 0.01,
+    min_deviation: float = 0.0,
+) -> ZScoreSettings:
+    """Settings of ZScore, one object for equal arguments.
+
+    window, min_samples, hold_samples: samples. fire, clear, clip: standard deviations. min_std,
+    min_deviation: units of the metric; min_std_fraction: part of the mean.
+    """
+    if not 3 <= window <= 65_535:
+        raise ValueError(f"zscore: window is {window}, expected 3 to 65535 samples")
+    if not 2 <= min_samples <= window:
+        raise ValueError(f"zscore: min_samples is {min_samples}, expected 2 to the window of {window}")
+    judge = BreakawaySettings(fire=fire, clear=clear, hold=hold_samples, direction=direction)
+    return ZScoreSettings(judge, window, min_samples, clip, min_std, min_std_fraction, min_deviation)
+
 
 class ZScore:
-    """Fires when hold_samples in a row lie further than `fire` standard deviations from the rolling mean.
+    """Fires when samples in a row break away from the rolling mean, further than any excursion before.
 
-    z = (x - mean) / max(sd, min_std, min_std_fraction |mean|) over the last `window` samples before
-    x (River's Rolling(Var)); the floor keeps a constant series from dividing by nothing. It clears
-    after hold_samples in a row under `clear`. score = z' / (1 + z') with z' = |z| / fire, so firing
-    begins at 0.5. Every sample is learnt, so a new level becomes normal within a window. State: the
-    window (8 bytes a sample in a snapshot, about 60 in memory); cost: one River update and revert a
-    sample. Source: the standard score; Welford's updates as in River.
+    With m and sd the mean and standard deviation of the last `window` samples before x, each clipped to
+    ±clip s when it was learnt (River's Var, updated with what comes and reverted of what leaves), and d
+    and D the usual step from sample to sample, lately and in the long run (0.886 times the weighted
+    mean of |x - x before|: that of noise is its standard deviation):
+
+        s = max(sd, D, min_std, min_std_fraction |m|),   u = (x - m) / s,
+
+    which Breakaway judges: at least `fire` for hold_samples in a row, 1.5 times as far as any
+    excursion before, and still on its way (by max(d, D)). Every sample is learnt, so a new level becomes
+    normal within a window; D keeps the scale after a pause in which nothing moved. Values beyond ±1e100
+    count as that; NaN and infinity are refused. State: the window (8 bytes a sample: 2.5 KB in a
+    snapshot, 3.7 KB in memory at 300); cost: one River update and revert a sample. Source: the standard
+    score; Welford's updates as in River.
+
+    >>> machine = ZScore(zscore_settings(window=50, min_samples=50))
+    >>> quiet = [machine.update(5.0 * i, 50 + i % 3) for i in range(1000)]
+    >>> found = [machine.update(5000 + 5.0 * i, 60.0 + 9 * i) for i in range(5)]
+    >>> [each.state if each else None for each in found]
+    [None, None, 'firing', None, None]
     """
 
-    def __init__(
-        self,
-        *,
-        window: int,
-        min_samples: int,
-        fire: float,
-        clear: float,
-        hold_samples: int = 1,
-        min_std: float = 1e-9,
-        min_std_fraction: float = 0.0,
-    ) -> None:
-        self.window = window
-        self.min_samples = min_samples
-        self.fire = fire
-        self.clear = clear
-        self.hold_samples = hold_samples
-        self.min_std = min_std
-        self.min_std_fraction = min_std_fraction
-        self.firing = False
-        self._beyond = 0
-        self._since = 0.0
+    __slots__ = ("_before", "_judge", "_long_step", "_next", "_seen", "_settings", "_step", "_turn", "_var", "_window")
+
+    def __init__(self, settings: ZScoreSettings | None = None) -> None:
+        self._settings = settings or _DEFAULT
+        self._judge = Breakaway(self._settings.judge)
+        self._window = array("d")
+        self._next = 0
         self._turn = 0
-        self._rolling = utils.Rolling(stats.Var, window_size=window)
+        self._var = stats.Var()
+        self._seen = 0.0
+        self._before = self._step = self._long_step = 0.0
+
+    @property
+    def firing(self) -> bool:
+        """Whether it has fired and not yet cleared."""
+        return self._judge.firing
+
+    @property
+    def score(self) -> float:
+        """Of the latest sample, in [0, 1]: 0.5 where firing begins."""
+        return self._judge.score()
+
+    @property
+    def mean(self) -> float:
+        """The mean of the window."""
+        return float(self._var.mean.get())
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the window."""
+        return sqrt(max(self._var.get(), 0.0))
 
     def update(self, at: float, value: float) -> Finding | None:
         """Take one sample (seconds since 1970, value)."""
+        if value - value != 0.0:
+            return None
         value = max(-LIMIT, min(LIMIT, value))
-        var = self._rolling.obj
-        seen = len(self._rolling.window)
-        mean = var.mean.get()
-        deviation = sqrt(max(var.get(), 0.0))
-        self._learn(value)
-        if seen < self.min_samples:
-            return None
-        scale = max(deviation, self.min_std, self.min_std_fraction * abs(mean))
-        z = (value - mean) / scale
-        return self._judge(at, value, mean, scale, z, seen)
+        settings, mean = self._settings, self.mean
+        scale = max(self.deviation, self._long_step, settings.min_std, settings.min_std_fraction * abs(mean))
+        off = value - mean
+        change = 0
+        bound = self._judge.bound
+        if len(self._window) >= settings.min_samples:
+            u = 0.0 if abs(off) < settings.min_deviation else off / scale
+            change = self._judge.update(at, u, value, max(self._step, self._long_step))
+        self._learn(value, mean, scale)
+        return self._finding(change, value, mean, scale, bound) if change else None
 
-    def _learn(self, value: float) -> None:
-        """Take the value in; once a turn, and after a glitch, sum the window up afresh: rounding never piles up."""
-        values = self._rolling.window
-        leaving = values[0][0][0] if len(values) == self.window else value
-        self._rolling.update(value)
+    def _learn(self, value: float, mean: float, scale: float) -> None:
+        seen = self._seen = self._seen + 1.0
+        if seen > 1.0:
+            step, part = _TO_SIGMA * abs(value - self._before), 1.0 / (seen - 1.0)
+            if seen > _UNCLIPPED:
+                step = min(step, 5.0 * max(self._step, self._long_step, self._settings.min_std))
+            self._step += max(STEP_FADING, part) * (step - self._step)
+            self._long_step += max(LONG_FADING, part) * (step - self._long_step)
+        self._before = value
+        if seen > _UNCLIPPED:
+            limit = self._settings.clip * scale
+            value = max(mean - limit, min(mean + limit, value))
+        self._push(value)
+
+    def _push(self, value: float) -> None:
+        """Into the window; once a turn, and after a glitch, it is summed up afresh: rounding never piles up."""
+        window, var = self._window, self._var
+        if len(window) < self._settings.window:
+            window.append(value)
+            var.update(value)
+            return
+        leaving = window[self._next]
+        window[self._next] = value
+        self._next = (self._next + 1) % len(window)
+        var.update(value)
+        var.revert(leaving)
         self._turn += 1
-        var = self._rolling.obj
-        is_glitch = abs(leaving - var.mean.get()) > GLITCH * max(sqrt(max(var.get(), 0.0)), self.min_std)
-        if is_glitch or self._turn >= self.window:
-            self._rolling = _rolling(self._values(), self.window)
-            self._turn = 0
+        floor = max(self.deviation, self._settings.min_std)
+        if self._turn >= len(window) or abs(leaving - self.mean) > GLITCH * floor:
+            self._sum_up()
 
-    def _values(self) -> list[float]:
-        return [args[0] for args, _ in self._rolling.window]
+    def _sum_up(self) -> None:
+        window, mean = self._window, self._var.mean
+        mean._mean = fsum(window) / len(window)
+        self._var._S = fsum((value - mean._mean) ** 2 for value in window)
+        self._turn = 0
 
-    def _judge(self, at: float, value: float, mean: float, scale: float, z: float, seen: int) -> Finding | None:
-        turned = abs(z) < self.clear if self.firing else abs(z) >= self.fire
-        if not turned:
-            self._beyond = 0
-            return None
-        if self._beyond == 0 and not self.firing:
-            self._since = at
-        self._beyond += 1
-        if self._beyond < self.hold_samples:
-            return None
-        self._beyond = 0
-        self.firing = not self.firing
-        lower, upper = mean - self.fire * scale, mean + self.fire * scale
-        if not self.firing:
+    def _finding(self, change: int, value: float, mean: float, scale: float, bound: float) -> Finding:
+        judge, seen = self._judge, len(self._window)
+        lower, upper = mean - bound * scale, mean + bound * scale
+        if change != FIRED:
             msg = f"{number(value)} is as expected again ({number(mean)} over {seen} samples)"
-            return Finding("cleared", 0.0, mean, lower, upper, self._since, msg)
-        ratio = min(abs(z) / self.fire, 1e6)
+            return Finding("cleared", 0.0, mean, lower, upper, judge.since, msg)
+        side = "above" if value > mean else "below"
         msg = (
-            f"{number(value)} is {number(abs(z))} standard deviations {'above' if z > 0 else 'below'} "
-            f"the mean {number(mean)} of the last {seen} samples, bounds {number(lower)} to {number(upper)}, "
-            f"since {clock_time(self._since)}"
+            f"{number(value)} is {number(abs(value - mean) / scale)} standard deviations {side} the mean "
+            f"{number(mean)} of the last {seen} samples and moving away, bounds {number(lower)} to "
+            f"{number(upper)}, since {clock_time(judge.since)}"
         )
-        return Finding("firing", ratio / (1.0 + ratio), mean, lower, upper, self._since, msg)
+        return Finding("firing", judge.score(), mean, lower, upper, judge.since, msg, judge.held, bound)
 
     def snapshot(self) -> dict[str, Any]:
-        """The state as plain data: the window as bytes and River's sums, to the last bit."""
-        var = self._rolling.obj
+        """The state as plain data: the window in order of arrival and two short byte strings, to the last bit."""
+        var = self._var
+        ordered = self._window[self._next :] + self._window[: self._next]
+        head = (self._seen, self._before, self._step, self._long_step, var.mean._mean)
         return {
-            "window": array("d", self._values()).tobytes(),
-            "n": var.mean.n,
-            "mean": var.mean._mean,
-            "s": var._S,
-            "turn": self._turn,
-            "firing": self.firing,
-            "beyond": self._beyond,
-            "since": self._since,
+            "zscore": _STATE.pack(VERSION, *head, self._turn),
+            "sum": var._S,
+            "window": ordered.tobytes(),
+            "judge": self._judge.pack(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a snapshot."""
-        values = array("d")
-        values.frombytes(state["window"])
-        self._rolling = _rolling(values, self.window)
-        var = self._rolling.obj
-        var.mean.n, var.mean._mean, var._S = state["n"], state["mean"], state["s"]
-        self._turn = state["turn"]
-        self.firing = state["firing"]
-        self._beyond = state["beyond"]
-        self._since = state["since"]
+        """Take over a snapshot; of a window longer than this one the latest samples are kept."""
+        version, *numbers = _STATE.unpack(state["zscore"])
+        if version != VERSION:
+            raise ValueError(f"zscore: snapshot version {version}, expected {VERSION}; start afresh")
+        self._seen, self._before, self._step, self._long_step, mean, self._turn = numbers
+        window = array("d")
+        window.frombytes(state["window"])
+        self._window = window[-self._settings.window :]
+        self._next = 0
+        self._var = stats.Var()
+        self._var.mean.n = float(len(self._window))
+        self._var.mean._mean, self._var._S = mean, state["sum"]
+        if len(self._window) < len(window):
+            self._sum_up()
+        self._judge.unpack(state["judge"])
 
 
-def _rolling(values: Iterable[float], window: int) -> "utils.Rolling[stats.Var]":
-    rolling = utils.Rolling(stats.Var, window_size=window)
-    for value in values:
-        rolling.update(value)
-    return rolling
+_DEFAULT = zscore_settings()

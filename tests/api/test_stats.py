@@ -171,7 +171,7 @@ def test_suppressions_by_kind_leave_duplicates_out(api: ApiClient, archive: Arch
     )
     stats = api.json("/api/v3/stats/suppressions")
     assert stats["suppressed"] == 3
-    assert stats["by_kind"] == {"suppressed": 0, "maintenance": 2, "silence": 0, "inhibited": 1}
+    assert stats["by_kind"] == {"suppressed": 0, "maintenance": 2, "silence": 0, "inhibited": 1, "storm": 0}
     assert stats["top"][0] == {
         "ship_id": "aurora",
         "kind": "maintenance",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.detect.record_surprise import FILTER_SAMPLES
-from operators.detect.score_tail import FLOOR, MONTH_S, PRIOR_EXCESS, PRIOR_PEAKS, START
+from operators.detect.score_tail import FLOOR, MONTH_S, START, ScoreTail
 from operators.detect.views import VIEWS
 from tests.bench.batch_views import BatchViews, Floats
 
@@ -67,11 +67,22 @@ class BatchRecords:
 class BatchRecordSurprise:
     """Counts firings of many streams; parameters as those of RecordSurprise."""
 
-    def __init__(self, streams: int, *, risk: float, min_size: float, min_samples: float, min_month: float) -> None:
+    def __init__(
+        self,
+        streams: int,
+        *,
+        risk: float,
+        min_size: float,
+        min_samples: float,
+        min_month: float,
+        min_history_s: float,
+    ) -> None:
         self.risk, self.min_samples, self.min_month = risk, min_samples, min_month
-        self.least = np.log1p(10.0 * min_size)
+        self.min_size, self.min_history_s = min_size, min_history_s
+        tail = ScoreTail(risk=risk, min_size=min_size, min_month=min_month)
+        self.shape, self.min_stretch, self.cap = tail.shape, tail.min_stretch, tail.cap
         self.views, self.records = BatchViews(streams), BatchRecords(streams)
-        self.peaks, self.excess = np.full(streams, PRIOR_PEAKS), np.full(streams, PRIOR_PEAKS * PRIOR_EXCESS)
+        self.largest = np.zeros(streams)
         self.peak, self.began = np.zeros(streams), np.zeros(streams)
         self.last_high = np.full(streams, -1e9)
         self.recent = np.zeros((FILTER_SAMPLES, streams))
@@ -90,26 +101,30 @@ class BatchRecordSurprise:
     def _fired(self, seen: int, at: float, score: Floats, some: NDArray[np.int64]) -> NDArray[np.int64]:
         if len(some) == 0:
             return some
-        y = np.log1p(10.0 * self.records.size)
+        size, bound = self.records.size[some], self._bounds(seen, at, some)
         if seen >= START:
-            self._learn(seen, y, some[y[some] >= FLOOR])
-        some = some[y[some] >= self.least]
-        if seen < self.min_samples or len(some) == 0:
-            return some[:0]
-        month = max(MONTH_S * seen / (at - self.first_at), self.min_month)
-        peaks = self.peaks[some]
-        expected = peaks * np.log(1.0 + month / seen) / np.log(1.0 + (seen + 1) / START)
-        bound = FLOOR + self.excess[some] * (np.maximum(expected / self.risk, 1.0) ** (1.0 / peaks) - 1.0)
-        some = some[(y[some] >= bound) & (score[some] > self.recent[:, some].max(axis=0))]
+            learnt = np.minimum(size, self.cap * bound)
+            self._learn(seen, some[learnt >= FLOOR], learnt[learnt >= FLOOR])
+        some = some[(size >= bound) & (score[some] > self.recent[:, some].max(axis=0))]
         fired: NDArray[np.int64] = some[seen - self.last_high[some] > FILTER_SAMPLES]
         self.last_high[some] = seen
         return fired
 
-    def _learn(self, seen: int, y: Floats, some: NDArray[np.int64]) -> None:
+    def _bounds(self, seen: int, at: float, some: NDArray[np.int64]) -> Floats:
+        elapsed = at - self.first_at
+        if seen < self.min_samples or elapsed < self.min_history_s:
+            return np.full(len(some), np.inf)
+        month = max(MONTH_S * seen / elapsed, self.min_month)
+        ahead = np.log(1.0 + month / seen) / np.log(1.0 + (seen + 1) / 50.0)
+        stretch = max((ahead / self.risk) ** (1.0 / self.shape), self.min_stretch)
+        is_over = seen - self.began[some] >= FILTER_SAMPLES
+        largest = np.maximum(self.largest[some], np.where(is_over, self.peak[some], 0.0))
+        bound: Floats = np.maximum(largest * stretch, self.min_size)
+        return bound
+
+    def _learn(self, seen: int, some: NDArray[np.int64], size: Floats) -> None:
         same = (self.peak[some] > 0.0) & (seen - self.began[some] < FILTER_SAMPLES)
         within, new = some[same], some[~same]
-        self.peak[within] = np.maximum(self.peak[within], y[within])
-        had = new[self.peak[new] > 0.0]
-        self.peaks[had] += 1.0
-        self.excess[had] += self.peak[had] - FLOOR
-        self.peak[new], self.began[new] = y[new], seen
+        self.peak[within] = np.maximum(self.peak[within], size[same])
+        self.largest[new] = np.maximum(self.largest[new], self.peak[new])
+        self.peak[new], self.began[new] = size[~same], seen

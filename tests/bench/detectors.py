@@ -46,19 +46,6 @@ class Case(NamedTuple):
     part: float = 1.0  # of the noise that it is measured on, since it costs more or judges less often
 
 
-def _zscore() -> ZScore:
-    rule = ZScoreRule()
-    return ZScore(
-        window=rule.window,
-        min_samples=rule.min_samples,
-        fire=rule.fire,
-        clear=rule.clear,
-        hold_samples=rule.hold_samples,
-        min_std=rule.min_std,
-        min_std_fraction=rule.min_std_fraction,
-    )
-
-
 def _weighted() -> Callable[[float], None]:
     mean, var = stats.EWMean(0.02), stats.EWVar(0.001)
 
@@ -103,11 +90,11 @@ def _plain(machine: Any) -> Update:
 
 CASES: dict[str, Case] = {
     "threshold": Case(lambda: Threshold(above=1e6, clear=1e5), lambda: _one(stats.EWMean(0.02)), _plain, part=0.0),
-    "zscore": Case(_zscore, _rolling, _plain, part=0.1),
+    "zscore": Case(ZScore, _rolling, _plain, shared=ZScore()._settings, part=0.3),
     "ewma": Case(Ewma, _weighted, _plain, shared=Ewma()._settings),
-    "mad": Case(Mad, lambda: _one(stats.RollingQuantile(0.5, 120)), _plain, part=0.3),
-    "seasonal": Case(Seasonal, _weighted, _plain, part=0.5),
-    "flat": Case(Flat, lambda: _one(stats.EWMean(0.02)), _plain, part=0.5),
+    "mad": Case(Mad, lambda: _one(stats.RollingQuantile(0.5, 120)), _plain, shared=Mad()._settings, part=0.3),
+    "seasonal": Case(Seasonal, _weighted, _plain, shared=Seasonal()._settings, part=0.5),
+    "flat": Case(Flat, lambda: _one(stats.EWMean(0.02)), _plain, shared=Flat()._settings, part=0.5),
     "stale": Case(Stale, lambda: _one(stats.EWMean(0.02)), _pulse, part=0.0),
 }
 

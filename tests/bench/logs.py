@@ -17,14 +17,17 @@ from functools import cache
 from time import process_time
 from typing import Any
 
+from operators.clickhouse.rows import log_row
 from operators.detect.log_series import LogRules, LogSeries
-from operators.detect.mask import hash_of, masked
 from operators.detect.pattern import PatternMatcher, PatternRule
 from operators.detect.prefilter import PrefilteredMatcher
 from operators.detect.rate import RateRule, RateSeries
+from operators.detect.slot import DetectSlot
 from operators.detect.templates import TemplateRule, Templates
-from policy import load_policy
+from operators.mask import hash_of, masked
+from policy import PolicySet, load_policy
 from schemas.base import Level
+from schemas.event import Event
 from schemas.telemetry import LogMessage
 from tests.bench.log_lines import NAMES, CapturesMissing, captures_dir, read_lines, varied
 from tests.bench.report import Figure, write
@@ -69,7 +72,10 @@ def through(match: Callable[[LogMessage], Any], lines: list[LogMessage]) -> LogS
 
 
 def throughput(lines: list[LogMessage], rounds: int) -> Iterator[Figure]:
-    """Lines a second of the whole path; floor: one search of a compiled expression on the same lines."""
+    """Lines a second of the whole path; floor: one search of a compiled expression on the same lines.
+
+    logs.lines_in_slot is the path as detect runs it, with anomalies made; what it adds is the slot's own.
+    """
     search = re.compile("timed out").search
     floor = len(lines) / seconds(lambda: [search(line.msg) for line in lines], rounds)
     rules = shipped_patterns()
@@ -77,6 +83,16 @@ def throughput(lines: list[LogMessage], rounds: int) -> Iterator[Figure]:
     for name, match in (("logs.lines", fast.match), ("logs.lines_without_prefilter", plain.match)):
         spent = seconds(lambda match=match: through(match, lines), rounds)  # type: ignore[misc]
         yield Figure(name, len(lines) / spent, "lines/s", floor)
+    events = [Event((n, 0), line.observed_at, line) for n, line in enumerate(lines)]
+    policy = load_policy(None)
+    spent = seconds(lambda: in_slot(events, policy), rounds)
+    yield Figure("logs.lines_in_slot", len(lines) / spent, "lines/s", floor)
+
+
+def in_slot(events: list[Event], policy: PolicySet) -> int:
+    """Every line through a slot of detect; how many anomalies there were."""
+    slot = DetectSlot(policy, max_series=100_000)
+    return sum(1 for event in events for _ in slot.process(event))
 
 
 def parts(lines: list[LogMessage], rounds: int) -> Iterator[Figure]:
@@ -104,6 +120,7 @@ def parts(lines: list[LogMessage], rounds: int) -> Iterator[Figure]:
         ("patterns_prefiltered", lambda: [fast.match(line) for line in lines]),
         ("mask", lambda: [masked(line.msg) for line in lines]),
         ("hash", lambda: [hash_of(form) for form in forms]),
+        ("archive_row", lambda: [log_row(line, (1, 0)) for line in lines]),
         ("templates", templates),
         ("templates_and_rates", rates),
     ]

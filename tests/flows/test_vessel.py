@@ -25,7 +25,7 @@ from tests.support.make import raw
 STATEFUL = [
     "vessel.telemetry",
     "vessel.detect.slots",
-    "vessel.detect.order.sort",
+    "vessel.detect.silence",
     "vessel.correlate.slots",
     "vessel.jetstream",
 ]

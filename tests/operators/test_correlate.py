@@ -227,10 +227,9 @@ def test_resuming_equals_never_stopping(cut: int) -> None:
 def test_a_type_that_policy_no_longer_has_still_resolves() -> None:
     timeline = Timeline().take(enriched(0))
     saved = timeline.ship.snapshot()
-    saved["incidents"] = {
-        key: {**state, "incident": {**state["incident"], "incident_type": "dropped"}}
-        for key, state in saved["incidents"].items()
-    }
+    saved["desk"]["incidents"] = [
+        {**state, "incident": {**state["incident"], "incident_type": "dropped"}} for state in saved["desk"]["incidents"]
+    ]
     after = Timeline()
     after.ship.restore(saved)
     after.take(cleared(20)).until(5000)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from operators.detect.silence_board import SilenceNote
 from operators.detect.slot import DetectSlot
 from policy import PolicySet, load_policy
 from schemas.anomaly import AnomalyDetected
@@ -30,7 +31,12 @@ class Slot:
         self.slot = DetectSlot(policies, max_series=options.pop("max_series", 100), **options)
         self.found: list[AnomalyDetected] = []
         self.passed: list[Event] = []
+        self.notes: list[SilenceNote] = []
         self.counts: Counter[str] = Counter()
+
+    @property
+    def kinds(self) -> list[str]:
+        return [note.kind for note in self.notes]
 
     @property
     def late(self) -> int:
@@ -39,7 +45,9 @@ class Slot:
     def feed(self, *events: Event) -> "Slot":
         for each in events:
             for out in self.slot.process(each):
-                if isinstance(out.body, AnomalyDetected):
+                if isinstance(out, SilenceNote):
+                    self.notes.append(out)
+                elif isinstance(out.body, AnomalyDetected):
                     self.found.append(out.body)
                 else:
                     self.passed.append(out)
@@ -78,7 +86,7 @@ def test_a_series_unseen_for_its_expiry_is_forgotten_and_cleared() -> None:
     slot = Slot().feed(*hot(0, 6))
     slot.feed(tick(3600.0), tick(timedelta(days=8).total_seconds()))
     assert slot.states[-1] == ("cpu_high", "cleared")
-    assert slot.slot.snapshot()["samples"] == {}
+    assert slot.slot.snapshot()["samples"]["series"] == []
 
 
 def test_a_late_sample_changes_nothing_and_is_counted() -> None:
@@ -97,6 +105,14 @@ def test_a_device_whose_clock_was_set_back_is_believed_after_a_while() -> None:
     assert slot.states == [("cpu_high", "firing")]
 
 
+def test_late_samples_that_do_not_follow_each_other_never_set_the_clock_back() -> None:
+    slot = Slot()
+    for n in range(30):
+        slot.feed(event(sample(60.0 * n, 40.0)), event(sample(60.0 * n + 30, 95.0, ts=at(60.0 * n - 300))))
+    assert slot.late == 30
+    assert slot.states == []
+
+
 def test_samples_clamped_to_one_time_are_all_taken() -> None:
     slot = Slot()
     slot.feed(*(event(sample(1, 95.0, tracking_id=content_uuid(str(n))), n) for n in range(50)))
@@ -106,7 +122,106 @@ def test_samples_clamped_to_one_time_are_all_taken() -> None:
 def test_the_same_sample_twice_is_taken_once() -> None:
     twice = event(sample(60, 95.0))
     slot = Slot().feed(*hot(0, 2), twice, twice)
+    assert (slot.late, slot.counts["duplicate"]) == (0, 1)
+
+
+def test_a_duplicate_that_comes_late_is_late() -> None:
+    slot = Slot().feed(*hot(0, 4), *hot(30, 1))
+    assert (slot.late, slot.counts["duplicate"]) == (1, 0)
+
+
+def test_a_value_out_of_range_is_counted_and_a_sign_of_life(tmp_path: Path) -> None:
+    slot = Slot(policy(tmp_path / "p", "metrics: {cpu: {metric: cpu_pct, valid_min: 0, valid_max: 100}}\n"))
+    for second in range(0, 300, 5):
+        slot.feed(event(sample(second, 101.0 if second > 150 else 50.0)))
+    slot.feed(tick(301), tick(320))
+    assert slot.counts["out_of_range"] == 29
+    assert slot.kinds == ["watched"]
+
+
+def steady(start: float, end: float, **fields: Any) -> list[Event]:
+    return [event(sample(second, 40.0, **fields)) for second in range(int(start), int(end), 5)]
+
+
+def test_silence_is_noted_once_and_its_end_with_the_sample_that_ends_it() -> None:
+    slot = Slot().feed(*steady(0, 300), tick(300), tick(340))
+    assert slot.kinds == ["watched"]
+    slot.feed(tick(420), tick(480), tick(600))
+    assert slot.kinds == ["watched", "silent"]
+    slot.feed(event(sample(700, 40.0)))
+    assert slot.kinds == ["watched", "silent", "heard"]
+    silent, heard = slot.notes[1:]
+    assert (silent.series, silent.quiet.device_id) == ("aurora/srv-1/node/cpu_pct", "srv-1")
+    assert silent.quiet.since == at(295).timestamp()
+    assert silent.quiet.score >= 0.5
+    assert (heard.at, heard.quiet.tracking_id) == (at(700), sample(700, 40.0).tracking_id)
+
+
+def test_a_late_sample_is_a_sign_of_life() -> None:
+    slot = Slot().feed(*steady(0, 300), tick(300), tick(420), tick(500), tick(600))
+    assert slot.kinds == ["watched", "silent"]
+    slot.feed(event(sample(610, 40.0, ts=at(100))))
     assert slot.late == 1
+    assert slot.kinds == ["watched", "silent", "heard"]
+
+
+def test_what_was_sent_once_is_never_missed() -> None:
+    slot = Slot().feed(*(event(sample(n, 1.0, metric_name=f"job_{n}")) for n in range(50)))
+    slot.feed(*(tick(60.0 * n) for n in range(1, 100)))
+    assert slot.notes == []
+
+
+def test_a_pause_of_the_log_is_nobodys_silence() -> None:
+    slot = Slot().feed(*steady(0, 300), tick(300), tick(3900))
+    assert slot.kinds == ["watched"]
+    slot.feed(tick(4020), tick(4140))
+    assert slot.kinds == ["watched"]
+    slot.feed(tick(4200))
+    assert slot.kinds == ["watched", "silent"]
+    assert slot.notes[1].quiet.since == at(295).timestamp()
+
+
+def test_a_series_that_is_forgotten_is_silent_no_longer() -> None:
+    slot = Slot().feed(*steady(0, 300), *(tick(300 + 100 * n) for n in range(5)))
+    assert slot.kinds == ["watched", "silent"]
+    slot.feed(tick(timedelta(days=8).total_seconds()))
+    assert slot.kinds == ["watched", "silent", "forgotten"]
+
+
+@pytest.mark.parametrize("detect", ["silence: {enabled: false}\n", "silence: {exclude: ['cpu*']}\n"])
+def test_a_policy_without_silence_lets_go_of_what_was_watched(tmp_path: Path, detect: str) -> None:
+    before = Slot().feed(*steady(0, 300), tick(300), tick(400))
+    after = Slot(policy(tmp_path / "p", detect))
+    after.slot.restore(before.slot.snapshot())
+    after.feed(tick(420), tick(480))
+    assert after.kinds == ["forgotten"]
+    assert Slot(policy(tmp_path / "p", detect)).feed(*steady(0, 300), tick(300), tick(400), tick(500)).notes == []
+
+
+def test_what_fires_on_a_series_that_falls_silent_stays() -> None:
+    slot = Slot().feed(*hot(0, 30), tick(900), *(tick(900 + 60 * n) for n in range(1, 60)))
+    assert slot.states == [("cpu_high", "firing")]
+    assert slot.kinds == ["watched", "silent"]
+
+
+def test_an_ewma_that_fires_under_a_policy_without_it_is_cleared(tmp_path: Path) -> None:
+    ewma = "thresholds: {cpu_high: null}\noutliers: {detectors: [ewma]}\n"
+    before = Slot(policy(tmp_path / "a", ewma))
+    before.feed(*(event(sample(5.0 * n, 40.0 + n % 3)) for n in range(400)))
+    before.feed(*(event(sample(2000 + 5.0 * n, 900.0)) for n in range(5)))
+    assert before.states == [("ewma", "firing")]
+    after = Slot(policy(tmp_path / "b", "thresholds: {cpu_high: null}\noutliers: {detectors: []}\n"))
+    after.slot.restore(before.slot.snapshot())
+    assert after.feed(tick(2100)).states == [("ewma", "cleared")]
+
+
+def test_what_only_forgotten_series_had_in_common_is_forgotten_too() -> None:
+    slot = Slot()
+    slot.feed(*(event(sample(n, 1.0, device_id=f"pod-{n}")) for n in range(50)))
+    slot.feed(tick(3600), event(sample(timedelta(days=8).total_seconds(), 1.0)))
+    slot.feed(tick(timedelta(days=8).total_seconds() + 1))
+    shared = {thing for thing in slot.slot._samples._shared if isinstance(thing, str)}
+    assert shared == {"aurora", "srv-1"}
 
 
 def test_more_series_than_the_cap_are_counted_and_not_judged() -> None:

@@ -109,7 +109,7 @@ def test_the_minimum_deviation_is_in_the_units_of_the_metric() -> None:
 
 @pytest.mark.parametrize(("direction", "states"), [("up", ["firing"]), ("down", []), ("both", ["firing"])])
 def test_the_direction_chooses_what_fires_and_both_are_learnt(direction: str, states: list[str]) -> None:
-    machine = Ewma(ewma_settings(direction=direction))  # type: ignore[arg-type]
+    machine = Ewma(ewma_settings(direction=direction))
     feed(machine, noise(20_000))
     assert feed(machine, noise(50, 2, mean=150.0)) == states
     feed(machine, noise(400, 2, mean=150.0))
@@ -127,3 +127,18 @@ def test_the_bound_and_the_score_are_in_the_finding() -> None:
     ratio = (200.0 - found.expected) / reach
     assert found.score == pytest.approx(ratio / (1 + ratio), rel=0.05)
     assert reach / machine.scale == pytest.approx(machine._judge.bound, rel=0.1)
+
+
+def test_a_slow_rise_does_not_hide_itself() -> None:
+    machine = Ewma()
+    feed(machine, noise(300))
+    before = machine.scale
+    assert "firing" in feed(machine, [50.0 + 3.0 * each for each in range(60)])
+    assert machine.scale < 1.3 * before
+
+
+def test_the_level_of_a_rise_is_where_it_ends_not_where_it_was() -> None:
+    machine = Ewma()
+    feed(machine, noise(20_000))
+    feed(machine, [50.0 + min(each, 50) for each in range(115)])
+    assert machine._mean == pytest.approx(100.0, abs=1.0)

@@ -1,6 +1,6 @@
 import random
 
-from operators.detect.flat import Flat
+from operators.detect.flat import Flat, flat_settings
 
 DAY = 86_400.0
 
@@ -51,7 +51,7 @@ def test_a_series_that_never_varied_or_seldom_does_is_not_judged() -> None:
 
 
 def test_it_takes_time_as_well_as_samples() -> None:
-    machine = Flat(min_s=7200.0, warmup_s=0.0, risk=1e-3)
+    machine = Flat(flat_settings(min_s=7200.0, warmup_s=0.0, risk=1e-3))
     feed(machine, [(i / 10, float(i % 7)) for i in range(5000)])
     found = feed(machine, [(500 + i / 10, 3.3) for i in range(80_000)])
     assert [state for _, state in found] == ["firing"]
@@ -59,14 +59,14 @@ def test_it_takes_time_as_well_as_samples() -> None:
 
 
 def test_a_clock_jump_is_no_history() -> None:
-    machine = Flat(risk=0.1, min_changes=1)
+    machine = Flat(flat_settings(risk=0.1, min_changes=1))
     feed(machine, varying(0.5))
     assert feed(machine, stuck(400 * DAY, 3)) == []
 
 
 def test_a_tolerance_takes_jitter_for_standing_still() -> None:
     draw = random.Random(3)
-    machine, strict = Flat(tolerance=0.01), Flat()
+    machine, strict = Flat(flat_settings(tolerance=0.01)), Flat()
     for each in (machine, strict):
         feed(each, varying(14))
     jitter = [(at, value + draw.uniform(-0.004, 0.004)) for at, value in stuck(14 * DAY, 12)]
@@ -75,7 +75,7 @@ def test_a_tolerance_takes_jitter_for_standing_still() -> None:
 
 
 def test_the_score_is_a_half_at_the_bound() -> None:
-    machine = Flat(risk=1e-2, warmup_s=0.0, min_s=0.0)
+    machine = Flat(flat_settings(risk=1e-2, warmup_s=0.0, min_s=0.0))
     feed(machine, varying(1))
     for at, value in stuck(DAY, 4):
         found = machine.update(at, value)
@@ -85,3 +85,12 @@ def test_the_score_is_a_half_at_the_bound() -> None:
         assert 0.5 <= found.score < 0.55
         return
     raise AssertionError("never fired")
+
+
+def test_it_says_the_run_and_its_bound_as_numbers() -> None:
+    machine = Flat(flat_settings(risk=1e-2, warmup_s=0.0, min_s=0.0))
+    feed(machine, varying(1))
+    (finding,) = [found for at, value in stuck(DAY, 4) if (found := machine.update(at, value))]
+    assert finding.statistic is not None
+    assert finding.bound is not None
+    assert finding.bound <= finding.statistic < finding.bound + 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.detect.mad import Mad, median_and_mad
+from operators.detect.mad import Mad, mad_settings, median_and_mad
 
 Number = st.one_of(st.floats(-1e9, 1e9), st.integers(-3, 3).map(float))
 
@@ -31,7 +31,7 @@ def test_median_and_deviation_are_numpys(values: list[float], guess: int) -> Non
 
 @given(st.lists(Number, min_size=1, max_size=120), st.integers(3, 40))
 def test_the_window_is_the_latest_samples(values: list[float], window: int) -> None:
-    machine = Mad(window=window, min_samples=1)
+    machine = Mad(mad_settings(window=window, min_samples=1))
     feed(machine, values)
     assert list(machine._sorted) == sorted(values[-window:])
     stored = array("d")
@@ -40,13 +40,13 @@ def test_the_window_is_the_latest_samples(values: list[float], window: int) -> N
 
 
 def test_its_scale_is_that_of_white_noise() -> None:
-    machine = Mad(window=200)
+    machine = Mad(mad_settings(window=200))
     feed(machine, noise(5000))
     assert machine._slow == pytest.approx(2.0, rel=0.05)
 
 
 def test_a_new_level_is_told_once_and_normal_when_it_fills_half_the_window() -> None:
-    machine = Mad(risk=1e-5)
+    machine = Mad(mad_settings(risk=1e-5))
     assert feed(machine, noise(20_000)) == []
     assert feed(machine, noise(55, 2, mean=150.0)) == ["firing"]
     assert feed(machine, noise(30, 3, mean=150.0)) == ["cleared"]
@@ -54,7 +54,7 @@ def test_a_new_level_is_told_once_and_normal_when_it_fills_half_the_window() -> 
 
 
 def test_outliers_up_to_half_of_the_window_do_not_move_it() -> None:
-    machine = Mad(window=100, min_samples=50)
+    machine = Mad(mad_settings(window=100, min_samples=50))
     values = noise(3000)
     for i in range(2900, 3000, 5):
         values[i] = 1e9
@@ -70,11 +70,11 @@ def test_a_coarse_sensor_is_not_all_outliers() -> None:
 @pytest.mark.parametrize(("changes", "text"), [({"window": 201}, "window is 201"), ({"min_samples": 121}, "is 121")])
 def test_a_wrong_window_is_refused(changes: dict[str, int], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        Mad(**changes)  # type: ignore[arg-type]
+        Mad(mad_settings(**changes))
 
 
 def test_a_shorter_window_keeps_the_latest_samples_of_a_snapshot() -> None:
-    wide, narrow = Mad(window=100, min_samples=50), Mad(window=40, min_samples=20)
+    wide, narrow = Mad(mad_settings(window=100, min_samples=50)), Mad(mad_settings(window=40, min_samples=20))
     values = noise(500)
     feed(wide, values)
     narrow.restore(wide.snapshot())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.detect.mask import MAX_CHARS, hash_of, masked, template_hash
+from operators.mask import MAX_CHARS, hash_of, masked, template_hash
 from tests.bench.log_lines import NAMES, CapturesMissing, captures_dir, read_lines
 
 DIGIT = re.compile("[0-9]")

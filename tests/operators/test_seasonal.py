@@ -4,7 +4,7 @@ import random
 import numpy as np
 import pytest
 
-from operators.detect.seasonal import HOURS, Seasonal
+from operators.detect.seasonal import HOURS, Seasonal, seasonal_settings
 
 WEEK = 7 * 86_400
 STEP = 900.0
@@ -26,7 +26,7 @@ def feed(machine: Seasonal, samples: list[tuple[float, float]]) -> list[tuple[fl
 
 
 def test_the_profile_is_the_batch_mean_of_each_hour() -> None:
-    machine = Seasonal(fading=0.01)
+    machine = Seasonal(seasonal_settings(fading=0.01))
     samples = weeks(5)
     feed(machine, [*samples, (5 * WEEK, 60.0)])
     values = np.array([value for _, value in samples]).reshape(5, HOURS, -1)
@@ -35,7 +35,7 @@ def test_the_profile_is_the_batch_mean_of_each_hour() -> None:
 
 
 def test_its_deviations_are_the_batch_mean_distances_from_the_weeks_before() -> None:
-    machine = Seasonal(fading=0.01)
+    machine = Seasonal(seasonal_settings(fading=0.01))
     samples = weeks(6)
     feed(machine, [*samples, (6 * WEEK, 60.0)])
     values = np.array([value for _, value in samples]).reshape(6, HOURS, -1)
@@ -46,7 +46,7 @@ def test_its_deviations_are_the_batch_mean_distances_from_the_weeks_before() -> 
 
 
 def test_a_working_day_on_a_sunday_fires_though_the_value_is_common() -> None:
-    machine = Seasonal(risk=1e-4)
+    machine = Seasonal(seasonal_settings(risk=1e-4))
     assert feed(machine, weeks(8)) == []
     sunday = 8 * WEEK + 6 * 86_400 + 10 * 3600
     quiet = [each for each in weeks(1, 2, 8 * WEEK) if each[0] < sunday]
@@ -55,13 +55,13 @@ def test_a_working_day_on_a_sunday_fires_though_the_value_is_common() -> None:
 
 
 def test_nothing_is_judged_before_two_weeks_of_the_same_hour() -> None:
-    machine = Seasonal(risk=0.5)
+    machine = Seasonal(seasonal_settings(risk=0.5))
     assert feed(machine, [*weeks(1.99), *((1.99 * WEEK + STEP * i, 1e6) for i in range(2))]) == []
-    short = Seasonal(risk=0.5)
+    short = Seasonal(seasonal_settings(risk=0.5))
     feed(short, weeks(1.5))
     assert feed(short, [(1.6 * WEEK + i, 1e6) for i in range(60)]) == []
     with pytest.raises(ValueError, match="min_weeks is 1"):
-        Seasonal(min_weeks=1)
+        Seasonal(seasonal_settings(min_weeks=1))
 
 
 def test_a_bad_week_teaches_little() -> None:
@@ -73,7 +73,7 @@ def test_a_bad_week_teaches_little() -> None:
 
 
 def test_an_impossible_reading_while_learning_teaches_little() -> None:
-    machine = Seasonal(risk=1e-4)
+    machine = Seasonal(seasonal_settings(risk=1e-4))
     samples = weeks(6)
     samples[200] = (samples[200][0], 1e300)
     feed(machine, samples)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.detect.stale import Stale
+from operators.detect.stale import Stale, StaleSettings
+from operators.detect.tail import TailSettings
 
 
 def steady(count: int = 2000, step: float = 5.0, jitter: float = 0.5) -> tuple[Stale, float]:
@@ -53,7 +54,7 @@ def test_the_score_grows_with_the_silence() -> None:
 
 
 def test_a_rhythm_must_be_known_first() -> None:
-    pulse = Stale(min_gaps=20)
+    pulse = Stale(StaleSettings(min_gaps=20))
     for i in range(20):
         pulse.seen(5.0 * i)
         assert pulse.deadline is None
@@ -110,7 +111,7 @@ def test_a_slower_rhythm_becomes_the_usual_one() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=100), st.integers(0, 100))
 def test_any_times_leave_it_finite_and_resuming_equals_never_stopping(times: list[float], cut: int) -> None:
-    times = [*(5.0 * i for i in range(40)), *(t if not abs(t) > 1e12 or math.isinf(t) else 1e12 for t in times)]
+    times = [*(5.0 * i for i in range(40)), *(t if not abs(t) > 1e11 or math.isinf(t) else 1e11 for t in times)]
     whole, first = Stale(), Stale()
     expected = [(whole.due(at), whole.seen(at)) for at in times]
     before = [(first.due(at), first.seen(at)) for at in times[:cut]]
@@ -119,7 +120,8 @@ def test_any_times_leave_it_finite_and_resuming_equals_never_stopping(times: lis
     assert before + [(second.due(at), second.seen(at)) for at in times[cut:]] == expected
     assert second.snapshot() == whole.snapshot()
     assert math.isfinite(whole._gap)
-    assert math.isfinite(whole._last)
+    assert whole.last is not None
+    assert math.isfinite(whole.last)
     assert len(pickle.dumps(whole.snapshot())) <= 128
 
 
@@ -127,3 +129,24 @@ def test_a_snapshot_of_another_version_is_refused() -> None:
     pulse, _ = steady(30)
     with pytest.raises(ValueError, match="snapshot version 99"):
         pulse.restore({"stale": b"\x63" + pulse.snapshot()["stale"][1:]})
+
+
+def test_silence_while_the_log_itself_stood_still_proves_nothing() -> None:
+    pulse, last = steady()
+    deadline = pulse.deadline
+    assert deadline is not None
+    allowed = deadline - last
+    assert pulse.due(last + 3600, resumed=last + 3600) is None
+    assert pulse.due(math.nextafter(last + 3600 + allowed, 0), resumed=last + 3600) is None
+    found = pulse.due(last + 3601 + allowed, resumed=last + 3600)
+    assert found is not None
+    assert found.since == last
+
+
+def test_history_counts_half_when_it_has_grown_to_twice_the_memory() -> None:
+    pulse = Stale(StaleSettings(tail=TailSettings(3.0, 1e-7, shape=3.0, scale=1.0, memory=50)))
+    for i in range(100):
+        pulse.seen(5.0 * i)
+    assert pulse._gaps == 99
+    pulse.seen(500.0)
+    assert pulse._gaps == 50

@@ -163,6 +163,32 @@ def test_history_stands_in_for_the_warm_up() -> None:
         watch.teach(("gw-1", "sshd"), "error", at(-10 * HOUR), [2] * 600)
 
 
+def test_what_is_taught_is_what_would_have_been_learnt() -> None:
+    draw = random.Random(6)
+    counts = [draw.choice((0, 0, 0, 1, 3, 12)) for _ in range(600)]
+    taught, lived = storms(), storms()
+    taught.teach(("gw-1", "sshd"), "error", at(0), counts)
+    taught.teach(("gw-1", "sshd"), 2, at(0), counts)
+    for minute, count in enumerate(counts):
+        for n in range(count):
+            assert feed(lived, 60.0 * minute + n, level="error", template=2) == []
+    (told,) = burst(taught, 10 * HOUR, 100, 30.0, level="error", template=2)
+    (seen,) = burst(lived, 10 * HOUR, 100, 30.0, level="error", template=2)
+    assert (told.now, told.level_now) == (seen.now, seen.level_now)
+    assert told.before == pytest.approx(seen.before, rel=0.05)
+    assert told.level_before == pytest.approx(seen.level_before, rel=0.05)
+
+
+def test_what_is_taught_is_forgotten_after_its_last_line_not_its_first() -> None:
+    watch = storms()
+    watch.teach(("gw-1", "sshd"), "error", at(-10 * HOUR), [2] * 590)
+    watch.expire(at(-HOUR))
+    assert len(watch) == 1
+    watch.expire(at(0))
+    assert len(watch) == 0
+    assert watch.snapshot()["origins"] == []
+
+
 def story() -> list[LogMessage]:
     """Calm, a new kind of line, a storm, calm, another storm on another device."""
     draw = random.Random(8)

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import operators.detect.templates as module
-from operators.detect.mask import hash_of, masked
 from operators.detect.templates import OTHER, TemplateFinding, TemplateRule, Templates
+from operators.mask import hash_of, masked
 from schemas.base import Level
 from tests.bench.log_lines import CapturesMissing, captures_dir, read_lines
 from tests.support.make import at

@@ -60,3 +60,25 @@ def test_resuming_equals_never_stopping_at_every_point() -> None:
 def test_a_threshold_without_a_bound_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a bound"):
         Threshold()
+
+
+def test_the_score_of_each_sample_is_a_half_at_the_bound() -> None:
+    detector = cpu()
+    scores = []
+    for at, value in [(0, 40.0), (60, 85.0), (120, 85.0001), (180, 90.0), (400, 90.0), (460, 70.0)]:
+        detector.update(at, value)
+        scores.append(detector.score)
+    assert scores == [0.0, 0.0, pytest.approx(0.5, abs=1e-4), 0.75, 0.75, 0.0]
+
+
+def test_it_says_value_and_bound_as_numbers() -> None:
+    ranged = Threshold(above=5.0, below=2.0)
+    finding = ranged.update(0, 1.0)
+    assert finding is not None
+    assert (finding.statistic, finding.bound) == (1.0, 2.0)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_a_number_is_passed_over(bad: float) -> None:
+    detector = cpu()
+    assert states(detector, [(0, 90), (60, bad), (120, 90)]) == [None, None, "firing"]

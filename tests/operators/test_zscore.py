@@ -1,90 +1,151 @@
 import random
 import statistics
+from array import array
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from river import stats, utils
 
-from operators.detect.zscore import ZScore
+from operators.detect.zscore import ZScore, zscore_settings
+
+Number = st.one_of(st.floats(-1e6, 1e6), st.integers(-3, 3).map(float))
+PLAIN = zscore_settings(window=50, min_samples=50, clip=1e90)
+"""Nothing is clipped: the plain rolling mean and variance."""
 
 
-def detector(**changes: float) -> ZScore:
-    known = {"window": 50, "min_samples": 20, "fire": 6.0, "clear": 3.0, "hold_samples": 2, "min_std": 1e-9}
-    return ZScore(**{**known, **changes})  # type: ignore[arg-type]
+def feed(machine: ZScore, values: list[float], start: int = 0) -> list[str]:
+    found = (machine.update(5.0 * i, value) for i, value in enumerate(values, start))
+    return [each.state for each in found if each]
 
 
-def noise(count: int, seed: int = 1) -> list[float]:
+def noise(count: int, seed: int = 1, mean: float = 50.0) -> list[float]:
     draw = random.Random(seed)
-    return [draw.gauss(50.0, 2.0) for _ in range(count)]
+    return [draw.gauss(mean, 2.0) for _ in range(count)]
 
 
-def run(machine: ZScore, values: list[float], start: int = 0) -> list[str | None]:
-    found = (machine.update(60.0 * i, value) for i, value in enumerate(values, start))
-    return [finding.state if finding else None for finding in found]
-
-
-def test_a_step_fires_after_the_hold_and_clears_when_the_level_is_back() -> None:
-    states = run(detector(), [*noise(60), 90.0, 90.0, 90.0, *noise(5, 2)])
-    assert states[:61] == [None] * 61
-    assert states[61] == "firing"
-    assert states[62] is None
-    assert [state for state in states[63:] if state] == ["cleared"]
-
-
-def test_one_outlier_alone_does_not_fire_with_a_hold_of_two() -> None:
-    assert set(run(detector(), [*noise(60), 500.0, *noise(60, 3)])) == {None}
-
-
-def test_nothing_fires_before_enough_samples() -> None:
-    assert set(run(detector(), [*noise(19), 1e6])) == {None}
-
-
-def test_a_constant_series_does_not_divide_by_nothing() -> None:
-    machine = detector(min_std=0.5, hold_samples=1)
-    assert set(run(machine, [20.0] * 60 + [22.9])) == {None}
-    assert run(machine, [99.0], 61) == ["firing"]
-
-
-def test_the_message_says_value_mean_bounds_and_since_when() -> None:
-    machine = detector(hold_samples=1)
-    run(machine, noise(60))
-    finding = machine.update(3600.0, 90.0)
-    assert finding is not None
-    assert finding.score > 0.5
-    assert finding.expected == pytest.approx(50.0, abs=1.5)
-    assert finding.upper is not None
-    assert finding.upper < 90.0
-    for part in ("90 is", "standard deviations above", "last 50 samples", "bounds", "since 1970-01-01 01:00:00 UTC"):
-        assert part in finding.msg
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=25, max_size=160))
+@given(st.lists(Number, min_size=2, max_size=160))
 def test_mean_and_deviation_are_those_of_the_window(values: list[float]) -> None:
-    machine = detector(fire=1e12)
-    for i, value in enumerate(values):
-        machine.update(60.0 * i, value)
+    machine = ZScore(PLAIN)
+    feed(machine, values)
     window = values[-50:]
-    var = machine._rolling.obj
-    assert var.mean.get() == pytest.approx(statistics.fmean(window), rel=1e-6, abs=1e-3)
-    assert var.get() == pytest.approx(statistics.variance(window), rel=1e-4, abs=1.0)
+    assert machine.mean == pytest.approx(statistics.fmean(window), rel=1e-6, abs=1e-6)
+    assert machine.deviation == pytest.approx(np.std(window, ddof=1), rel=1e-5, abs=1e-4)
+    stored = array("d")
+    stored.frombytes(machine.snapshot()["window"])
+    assert list(stored) == window
+
+
+def test_it_is_rivers_rolling_variance() -> None:
+    machine = ZScore(PLAIN)
+    rolling: Any = utils.Rolling(stats.Var, window_size=50)
+    for i, value in enumerate(noise(1000)):
+        machine.update(5.0 * i, value)
+        rolling.update(value)
+        assert machine.deviation**2 == pytest.approx(rolling.get(), rel=1e-9, abs=1e-12)
+
+
+@given(st.lists(Number, max_size=60), st.floats(1e7, 1e9))
+def test_with_clipping_they_are_those_of_the_window_as_it_was_learnt(values: list[float], outlier: float) -> None:
+    machine = ZScore(zscore_settings(window=50, min_samples=50))
+    feed(machine, [*noise(60), outlier])
+    window = list(machine._window)
+    assert len(window) == 50
+    assert max(window) < 400.0
+    feed(machine, values)
+    window = list(machine._window)
+    assert machine.mean == pytest.approx(statistics.fmean(window), rel=1e-6, abs=1e-3)
+    assert machine.deviation == pytest.approx(np.std(window, ddof=1), rel=1e-4, abs=1e-2)
 
 
 def test_rounding_does_not_pile_up_after_a_huge_value() -> None:
-    machine = detector()
-    run(machine, [1e12, *noise(200)])
-    window = noise(200)[-50:]
-    assert machine._rolling.obj.get() == pytest.approx(statistics.variance(window), rel=1e-6)
+    machine = ZScore(PLAIN)
+    feed(machine, [1e12, *noise(200)])
+    assert machine.deviation == pytest.approx(np.std(noise(200)[-50:], ddof=1), rel=1e-6)
 
 
-@given(cut=st.integers(0, 140))
-def test_resuming_equals_never_stopping(cut: int) -> None:
-    values = [*noise(70), 90.0, 91.0, 92.0, *noise(67, 4)]
-    whole = detector()
-    expected = run(whole, values)
-    first, second = detector(), detector()
-    before = run(first, values[:cut])
-    saved = first.snapshot()
-    run(first, [1e9] * 3, cut)
-    second.restore(saved)
-    assert before + run(second, values[cut:], cut) == expected
-    assert second.snapshot() == whole.snapshot()
+def test_rounding_does_not_pile_up_far_from_zero() -> None:
+    machine = ZScore()
+    feed(machine, noise(20_000, mean=1e9))
+    assert machine.deviation == pytest.approx(2.0, rel=0.15)
+
+
+def test_one_outlier_neither_fires_nor_blinds() -> None:
+    machine = ZScore()
+    assert feed(machine, noise(20_000)) == []
+    before = (machine.mean, machine.deviation)
+    assert feed(machine, [1e12]) == []
+    assert machine.deviation < 7 * before[1]
+    assert feed(machine, noise(301, 2)) == []
+    assert machine.deviation == pytest.approx(before[1], rel=0.2)
+    assert feed(machine, [150.0, 180.0, 210.0, 240.0]) == ["firing"]
+
+
+def test_a_slow_rise_does_not_hide_itself() -> None:
+    machine = ZScore()
+    feed(machine, noise(20_000))
+    assert "firing" in feed(machine, [50.0 + 4 * each for each in range(60)])
+
+
+def test_a_level_that_jumps_once_and_stays_is_a_new_level() -> None:
+    machine = ZScore()
+    feed(machine, noise(20_000))
+    assert feed(machine, noise(400, 2, mean=150.0)) == []
+    assert machine.mean == pytest.approx(150.0, abs=2.0)
+    assert feed(machine, noise(2000, 3, mean=150.0)) == []
+
+
+def test_a_pause_without_movement_does_not_make_noise_a_fault() -> None:
+    machine = ZScore()
+    assert feed(machine, noise(20_000)) == []
+    assert feed(machine, [50.0] * 10_000) == []
+    assert feed(machine, noise(5000, 4)) == []
+
+
+def test_nothing_fires_before_enough_samples() -> None:
+    machine = ZScore(zscore_settings(min_samples=100))
+    assert feed(machine, [*noise(95), 150.0, 200.0, 250.0, 300.0]) == []
+    early = ZScore(zscore_settings(min_samples=95))
+    assert feed(early, [*noise(95), 150.0, 200.0, 250.0, 300.0]) == ["firing"]
+
+
+def test_the_floors_keep_a_series_that_hardly_moves_from_being_judged_finely() -> None:
+    steady = [100.0 + i % 2 * 1e-3 for i in range(5000)]
+    assert feed(ZScore(zscore_settings(min_std_fraction=0.01)), [*steady, 101.0, 102.0, 103.0]) == []
+    assert feed(ZScore(zscore_settings(min_std_fraction=0.0)), [*steady, 101.0, 102.0, 103.0]) == ["firing"]
+
+
+def test_what_it_says_is_what_it_compared() -> None:
+    machine = ZScore()
+    feed(machine, noise(20_000))
+    finding = [machine.update(1e6 + i, 120.0 + 41.0 * i) for i in range(3)][-1]
+    assert finding is not None
+    assert finding.statistic is not None
+    assert finding.bound is not None
+    assert finding.upper is not None
+    assert finding.expected is not None
+    assert finding.statistic >= finding.bound
+    assert finding.score == pytest.approx(finding.statistic / (finding.statistic + finding.bound))
+    assert finding.statistic >= finding.bound == 6.0
+    assert 50.0 + 6 * 2.0 < finding.upper < 120.0
+    for part in ("202 is", "standard deviations above", "last 300 samples", "bounds", "since 1970-01-12 13:46:40 UTC"):
+        assert part in finding.msg
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"), [({"window": -1}, "window is -1"), ({"min_samples": 301}, "min_samples is 301")]
+)
+def test_a_wrong_window_is_refused(changes: dict[str, int], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        zscore_settings(**changes)
+
+
+def test_a_shorter_window_keeps_the_latest_samples_of_a_snapshot() -> None:
+    wide, narrow = ZScore(), ZScore(zscore_settings(window=100, min_samples=50))
+    values = noise(1000)
+    feed(wide, values)
+    narrow.restore(wide.snapshot())
+    assert narrow.mean == pytest.approx(statistics.fmean(values[-100:]))
+    assert feed(narrow, noise(500, 2)) == []

@@ -1,3 +1,4 @@
+import json
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from operators.clickhouse.rows import (
     suppression_row,
 )
 from operators.observability import FlowMetrics
+from schemas.anomaly import DetectorVote
 from schemas.base import Severity
 from tests.support import published
 from tests.support.make import anomaly, at, enriched, line, sample
@@ -27,10 +29,13 @@ from tests.support.make import anomaly, at, enriched, line, sample
 ARRIVAL = Arrival(datetime(2026, 3, 1, 0, 0, 9, 123456, tzinfo=UTC), 42)
 
 
+VOTE = DetectorVote(detector="ewma", score=0.75, statistic=9.0, bound=3.0, upper=90.0, since=at(1), msg="95 is «high»")
+
+
 def rows() -> dict[str, Row]:
     found, context = (
         anomaly(2, pos=(2000, -1), fields={"ip": "10.0.0.9"}, evidence_ids=("e1", "e2")),
-        enriched(2, since=at(1)),
+        enriched(2, since=at(1), votes=(VOTE,)),
     )
     incident = published.incident(3)
     return {
@@ -86,6 +91,8 @@ def test_what_is_written_is_read_back(stored: Callable[[str], list[dict[str, Any
     assert (detected["severity"], detected["since"], detected["context"]) == ("", None, "{}")
     assert (context["stage"], context["severity"], context["severity_hint"]) == ("enriched", "high", "")
     assert context["since"] == at(1)
+    assert detected["votes"] == "[]"
+    assert [DetectorVote.model_validate(each) for each in json.loads(context["votes"])] == [VOTE]
     assert (context["published_at"], context["stream_seq"]) == ARRIVAL
     assert '"similar_1h":null' in context["context"]
 

@@ -1,0 +1,129 @@
+"""inhibition: an incident that a firing cause upstream explains is the cause's impact."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from operators.correlate.board import IncidentBoard
+from operators.correlate.incident_state import IncidentState, Mute
+from operators.correlate.topology import Topology
+from policy.correlate import InhibitPolicy
+from schemas.incident import Impact
+
+
+class Cause(NamedTuple):
+    """An incident that explains another, and how one device leads to the other."""
+
+    state: IncidentState
+    because: str
+
+
+class Inhibition:
+    """Finds causes of symptoms, and symptoms of causes, along the device topology.
+
+    A cause explains while it fires: a metric until it clears, log lines for lag_s after each. Every
+    device of the symptom must be the cause's or depend on it. Keeps no state of its own.
+    """
+
+    def __init__(self, policy: InhibitPolicy, board: IncidentBoard, topology: Topology) -> None:
+        self._policy = policy
+        self._board = board
+        self._topology = topology
+        self._lag = timedelta(seconds=policy.lag_s)
+        self._causes = {name for rule in policy.rules for name in rule.cause}
+        self._symptoms = {name for rule in policy.rules for name in rule.symptom}
+
+    def cause_of(self, symptom: IncidentState, now: datetime) -> Cause | None:
+        """The earliest firing cause of an incident; None when nothing explains it."""
+        if symptom.incident.incident_type not in self._symptoms:
+            return None
+        for cause in self._candidates(symptom):
+            if not self._explains(cause, symptom, now):
+                continue
+            because = self._because(cause, symptom)
+            if because is not None:
+                return Cause(cause, because)
+        return None
+
+    def symptoms_of(self, cause: IncidentState, now: datetime) -> Iterator[tuple[IncidentState, str]]:
+        """The visible incidents that a cause explains and that opened at most look_back_s before it."""
+        if cause.incident.incident_type not in self._causes:
+            return
+        earliest = min(cause.incident.opened_at, now) - timedelta(seconds=self._policy.look_back_s)
+        devices = {down for device in cause.devices for down in (device, *self._topology.downstream(device))}
+        found = {state.id: state for device in devices for state in self._board.on_device(device)}
+        for _, state in sorted(found.items()):
+            if state.incident.status != "open" or state.incident.opened_at < earliest:
+                continue
+            because = self._because(cause, state) if self._explains(cause, state, now) else None
+            if because is not None:
+                yield state, because
+
+    def mute(self, cause: Cause) -> Mute:
+        """Why the symptom is not told."""
+        title = cause.state.incident.title
+        return Mute("inhibited", cause.state.id, None, f"explained by {title} ({cause.state.id}): {cause.because}")
+
+    def _candidates(self, symptom: IncidentState) -> list[IncidentState]:
+        first = min(symptom.devices)
+        found: dict[str, IncidentState] = {}
+        for device in (first, *self._topology.upstream(first)):
+            for state in self._board.on_device(device):
+                if state.incident.incident_type in self._causes:
+                    found[state.id] = state
+        return sorted(found.values(), key=lambda state: (state.incident.opened_at, state.id))
+
+    def _explains(self, cause: IncidentState, symptom: IncidentState, now: datetime) -> bool:
+        mine, its = cause.incident.incident_type, symptom.incident.incident_type
+        if cause is symptom or not any(mine in rule.cause and its in rule.symptom for rule in self._policy.rules):
+            return False
+        return self._fires(cause, now) and not self._rests_on(cause, symptom)
+
+    def _fires(self, cause: IncidentState, now: datetime) -> bool:
+        return any("/log:" not in source or now - at <= self._lag for source, at in cause.firing.items())
+
+    def _rests_on(self, state: IncidentState, other: IncidentState) -> bool:
+        """Whether state is itself explained, however far up, by the other: nothing explains its own cause."""
+        seen: set[str] = set()
+        waiting = [state]
+        while waiting:
+            for mute in waiting.pop().mutes.values():
+                above = self._board.get(mute.by) if mute.kind == "inhibited" and mute.by not in seen else None
+                if above is other:
+                    return True
+                if above is not None:
+                    seen.add(mute.by)
+                    waiting.append(above)
+        return False
+
+    def _because(self, cause: IncidentState, symptom: IncidentState) -> str | None:
+        """How each device of the symptom leads to the cause; None when one does not."""
+        told: list[str] = []
+        for device in sorted(symptom.devices):
+            if device in cause.devices:
+                continue
+            upstream = self._topology.upstream(device)
+            at = next((each for each in sorted(cause.devices) if each in upstream), None)
+            if at is None:
+                return None
+            told.append(_path(upstream[at]))
+        return "; ".join(told) or "the same device"
+
+
+def _path(devices: tuple[str, ...]) -> str:
+    """A path of dependencies in words.
+
+    >>> _path(("mail", "rtr-1", "vsat-1"))
+    'mail depends on rtr-1, which depends on vsat-1'
+    """
+    first, *others = devices
+    return f"{first} depends on {', which depends on '.join(others)}"
+
+
+def impacts(symptom: IncidentState, because: str) -> list[Impact]:
+    """What the cause must list: each place that the symptom touches."""
+    title = symptom.incident.title
+    return [
+        Impact(device_id=each.device_id, service=each.service, reason=f"{title} ({symptom.id}): {because}")
+        for each in symptom.incident.scope
+    ]

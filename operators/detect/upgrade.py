@@ -1,0 +1,49 @@
+"""upgrade: a slot's snapshot of the version before, in the layout of this one."""
+
+from struct import Struct
+from typing import Any
+from uuid import UUID
+
+from operators.detect.metric_series import pack_head
+
+_JUDGE = Struct("<B7d3H")
+
+
+def _fires(saved: dict[str, Any]) -> bool:
+    """Whether a detector had fired, wherever its version 2 kept that."""
+    if "judge" in saved:
+        return bool(_JUDGE.unpack_from(saved["judge"])[7])
+    return bool(saved["flat"][-1] if "flat" in saved else saved["firing"])
+
+
+def from_v2(state: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 kept the whole last sample of a series, no rhythm, and outlier detectors in another form.
+
+    Rhythms and outliers are learnt anew; what an outlier detector had firing becomes an orphan, which is
+    cleared. Thresholds go on.
+    """
+    places: dict[tuple[str, str], int] = {}
+    subjects: dict[tuple[str, str, str, str | None], int] = {}
+    rows = []
+    for name, saved in state["samples"].items():
+        last = saved["last"]
+        place = (last["ship_id"], last["device_id"])
+        subject = (last["domain"], last["service"], last["metric_name"], last["unit"])
+        labels = name.removeprefix(f"{place[0]}/{place[1]}/{subject[1]}/{subject[2]}")
+        arrived, last_at = last["observed_at"].timestamp(), saved["last_at"]
+        taken = float("-inf") if last_at is None else last_at
+        kept = {kind: detector for kind, detector in saved["detectors"].items() if kind.startswith("threshold:")}
+        firing = [kind for kind, detector in saved["detectors"].items() if _fires(detector)]
+        rows.append(
+            (
+                places.setdefault(place, len(places)),
+                subjects.setdefault(subject, len(subjects)),
+                labels,
+                pack_head(UUID(last["tracking_id"]).bytes, arrived, taken, saved["late_run"], watched=False),
+                kept,
+                [kind for kind in firing if kind in kept],
+                [*saved["orphans"], *(kind for kind in firing if kind not in kept)],
+            )
+        )
+    samples = {"places": list(places), "subjects": list(subjects), "series": rows, "times": (None, float("-inf"))}
+    return {**state, "v": 3, "samples": samples}

@@ -1,0 +1,135 @@
+"""Context from ClickHouse: asked in batches, remembered, and never waited for longer than policy allows."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+import structlog
+
+from operators.circuit_breaker import BreakerLimits, CircuitBreaker
+from operators.clickhouse import ClickHouseError, Reader, open_client
+from operators.enrich.asks import Ask, Asker, Found
+from operators.enrich.cache import TtlCache
+from operators.enrich.questions import QUESTIONS
+from operators.enrich.round import Round
+from policy.enrich import EnrichPolicy
+
+NETWORK_TIMEOUT_S: Final = 1
+"""After so long a client that hears nothing gives up; its anomalies have gone on by then."""
+
+MAX_ROWS: Final = 200_000
+
+log = structlog.get_logger()
+
+
+class ContextSource:
+    """Answers the questions about anomalies, from memory or from ClickHouse.
+
+    at_once and known never wait. fetch makes one query a question, whatever the number of anomalies,
+    and stops asking when the timeout has passed. While the breaker is open ClickHouse is not asked
+    for anomalies at all; a probe in the background finds out when it is back. Thread-safe. State:
+    answers for their time to live, at most cache.size of each kind. Nothing survives a restart.
+    """
+
+    def __init__(self, reader: Reader, policy: EnrichPolicy, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.policy = policy
+        self._reader = reader
+        self._clock = clock
+        self._told = False
+        self._timeout_s = policy.timeout_ms / 1000
+        self.breaker = CircuitBreaker(BreakerLimits(policy.breaker.failures, policy.breaker.open_s, self._timeout_s))
+        cache = policy.cache
+        self._caches = {
+            question.name: TtlCache(getattr(cache, f"{question.name}_s"), cache.size, clock) for question in QUESTIONS
+        }
+
+    def at_once(self, asker: Asker) -> Found | None:
+        """What is known, when that is all there is to know or ClickHouse is not to be asked now; else None."""
+        found = self.known(asker, "not asked")
+        if found.missing is None:
+            return found
+        refused = self._refused()
+        return None if refused is None else self.known(asker, refused)
+
+    def known(self, asker: Asker, why: str) -> Found:
+        """What memory knows; why says the reason for what is missing."""
+        return Round(self._caches).found(asker, why)
+
+    def fetch(self, askers: Sequence[Asker]) -> list[Found]:
+        """What memory and ClickHouse know, in the order of askers.
+
+        Raises:
+            ClickHouseAwayError: when it is away; trying again may help.
+        """
+        this = Round(self._caches)
+        why = self._refused()
+        if why is None:
+            why = f"no answer within {self.policy.timeout_ms:g} ms"
+            self._ask_all(this, askers)
+        return [this.found(asker, why) for asker in askers]
+
+    def close(self) -> None:
+        """Close the reader."""
+        self._reader.close()
+
+    def _ask_all(self, this: Round, askers: Sequence[Asker]) -> None:
+        begun = self._clock()
+        number = self.breaker.begin(begun)
+        try:
+            for question in QUESTIONS:
+                if self._clock() - begun < self._timeout_s:
+                    this.ask(question, self._reader, askers)
+        except Exception as error:
+            self.breaker.failed(number, self._clock(), str(error))
+            raise
+        self.breaker.succeeded(number, self._clock())
+
+    def _refused(self) -> str | None:
+        """Why ClickHouse is not asked now; when it is time for a probe, one begins."""
+        now = self._clock()
+        refused = self.breaker.refuses(now)
+        if refused is None:
+            return None
+        if not self._told:
+            self._told = True
+            log.warning("context_off", reason=refused, then="anomalies go on without, ClickHouse is tried now and then")
+        number = self.breaker.begin_probe(now)
+        if number is not None:
+            threading.Thread(target=partial(self._probe, number), name="context-probe", daemon=True).start()
+        return f"ClickHouse is left alone for {self.policy.breaker.open_s:g} s after: {refused}"
+
+    def _probe(self, number: int) -> None:
+        """Ask every question about nothing."""
+        nothing = datetime.fromtimestamp(0, UTC)
+        try:
+            for question in QUESTIONS:
+                question.ask(self._reader, [Ask(("",) * question.parts, nothing)])
+        except ClickHouseError as error:
+            self.breaker.failed(number, self._clock(), str(error))
+            return
+        self.breaker.succeeded(number, self._clock())
+        self._told = False
+        log.info("context_back", say="ClickHouse answers again")
+
+
+def open_context(dsn: str, database: str, policy: EnrichPolicy) -> ContextSource:
+    """A source of context on a ClickHouse that may be away.
+
+    A query may take as long as an anomaly may wait; connecting and reading give up after a second.
+
+    Raises:
+        ClickHouseError: for a DSN that cannot be right.
+    """
+    reader = Reader(
+        dsn,
+        database,
+        max_seconds=policy.timeout_ms / 1000,
+        max_rows=MAX_ROWS,
+        max_clients=policy.workers + 1,
+        open_with=partial(open_client, connect_timeout_s=NETWORK_TIMEOUT_S),
+        read_timeout_s=NETWORK_TIMEOUT_S,
+    )
+    return ContextSource(reader, policy)

@@ -1,0 +1,129 @@
+"""Commands: done once, answered always."""
+
+import pytest
+
+from tests.support.make import at
+from tests.support.ship import Ship, clears, fires
+
+
+def opened(seconds: float = 0) -> tuple[Ship, str]:
+    ship = Ship().take(fires(seconds, "srv-1", "resource_pressure"))
+    return ship, ship.incidents[0].incident_id
+
+
+def test_ack_assign_comment_and_resolve_are_revisions_that_say_who_and_why() -> None:
+    ship, incident_id = opened()
+    assert ship.command(1, "ack", incident_id).outcome == "applied"
+    assert ship.command(2, "assign", incident_id, args={"assignee": "eva"}).outcome == "applied"
+    assert ship.command(3, "comment", incident_id, args={"text": "fan replaced"}).outcome == "applied"
+    assert ship.command(4, "resolve", incident_id, reason="fixed").outcome == "applied"
+    assert ship.events(incident_id) == ["created", "acknowledged", "assigned", "commented", "resolved"]
+    last = ship.now[incident_id]
+    assert (last.status, last.assignee, last.resolved_at, last.revision) == ("resolved", "eva", at(4), 5)
+    assert [(each.event, each.by, each.reason) for each in last.timeline[1:]] == [
+        ("acknowledged", "chief", "acknowledged"),
+        ("assigned", "chief", "assigned to eva"),
+        ("commented", "chief", "fan replaced"),
+        ("resolved", "chief", "fixed"),
+    ]
+
+
+def test_an_acknowledged_incident_stays_so_until_it_resolves() -> None:
+    ship, incident_id = opened()
+    ship.command(1, "ack", incident_id)
+    ship.take(fires(20, "srv-1", "resource_pressure", series="aurora/srv-1/node/mem")).until(60)
+    assert ship.now[incident_id].status == "ack"
+    ship.take(clears(70, "srv-1", "resource_pressure"))
+    ship.take(clears(71, "srv-1", "resource_pressure", series="aurora/srv-1/node/mem")).until(400)
+    assert ship.now[incident_id].status == "resolved"
+
+
+def test_a_command_counts_once() -> None:
+    ship, incident_id = opened()
+    ship.command(1, "comment", incident_id, command_id="same", args={"text": "hello"})
+    again = ship.command(2, "comment", incident_id, command_id="same", args={"text": "hello"})
+    assert again.outcome == "unchanged"
+    assert ship.events(incident_id) == ["created", "commented"]
+    assert ship.restart().command(3, "comment", incident_id, command_id="same").outcome == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("action", "args", "says"),
+    [
+        ("ack", {}, "no incident nowhere is open or recently resolved"),
+        ("assign", {}, "no incident"),
+        ("comment", {}, "no incident"),
+        ("resolve", {}, "no incident"),
+        ("reopen", {}, "no incident"),
+        ("silence", {"matchers": {"device_id": "srv-1"}}, "expires_at"),
+        ("silence", {"duration_s": 60}, "matchers"),
+        ("silence", {"matchers": {"device_id": "*"}, "duration_s": 60}, "whole ship"),
+        ("unsilence", {"silence_id": "none"}, "no silence none"),
+        ("unsilence", {}, "args.silence_id"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(action: str, args: dict[str, object], says: str) -> None:
+    ship, _ = opened()
+    answer = ship.command(1, action, "nowhere", args=args, reason="because")
+    assert answer.outcome == "refused"
+    assert says in answer.reason
+    assert len(ship.incidents) == 1
+
+
+def test_a_silence_without_owner_or_reason_is_refused() -> None:
+    ship, _ = opened()
+    args = {"matchers": {"device_id": "srv-1"}, "duration_s": 60}
+    assert "reason" in ship.command(1, "silence", args=args).reason
+
+
+def test_asking_for_what_is_so_changes_nothing() -> None:
+    ship, incident_id = opened()
+    ship.command(1, "ack", incident_id)
+    assert ship.command(2, "ack", incident_id).outcome == "unchanged"
+    assert ship.command(3, "reopen", incident_id).outcome == "unchanged"
+    ship.command(4, "resolve", incident_id)
+    assert ship.command(5, "resolve", incident_id).outcome == "unchanged"
+    assert ship.command(6, "ack", incident_id).outcome == "refused"
+    assert ship.command(7, "reopen", incident_id, reason="not yet").outcome == "applied"
+    assert ship.now[incident_id].status == "open"
+
+
+def test_a_silence_holds_back_until_it_ends_and_then_it_is_told() -> None:
+    ship, incident_id = opened()
+    args = {"matchers": {"device_id": "srv-1"}, "duration_s": 600}
+    assert ship.command(10, "silence", args=args, reason="backup").outcome == "applied"
+    assert ship.now[incident_id].status == "suppressed"
+    ship.take(fires(20, "srv-1", "app_degradation")).until(100)
+    assert [each.status for each in ship.now.values()] == ["suppressed", "suppressed"]
+    assert {(each.kind, each.by, each.until) for each in ship.records} == {("silence", "c1", at(610))}
+    assert ship.now[incident_id].timeline[-1].reason == "silenced by chief: backup"
+    ship.take(clears(200, "srv-1", "app_degradation")).until(611)
+    assert ship.events(incident_id) == ["created", "suppressed", "surfaced"]
+    assert [each.status for each in ship.now.values()] == ["open", "resolved"]
+
+
+def test_the_answer_names_the_silence_and_its_end() -> None:
+    ship, _ = opened()
+    args = {"matchers": {"device_id": "srv-1"}, "duration_s": 600}
+    made = ship.command(10, "silence", command_id="s", args=args, reason="x")
+    assert (made.silence_id, made.until) == ("s", at(610))
+    ended = ship.command(20, "unsilence", args={"silence_id": "s"})
+    assert (ended.silence_id, ended.until) == ("s", None)
+
+
+def test_unsilence_ends_it_at_once() -> None:
+    ship, incident_id = opened()
+    ship.command(
+        10, "silence", command_id="s", args={"matchers": {"device_id": "srv-1"}, "duration_s": 600}, reason="x"
+    )
+    assert ship.restart().command(20, "unsilence", args={"silence_id": "s"}).outcome == "applied"
+    assert ship.now[incident_id].status == "open"
+
+
+def test_an_incident_that_grows_beyond_its_silence_is_told() -> None:
+    ship = Ship()
+    ship.command(0, "silence", args={"matchers": {"service": "sshd"}, "duration_s": 600}, reason="x")
+    ship.take(fires(1, "srv-1", "resource_pressure", service="sshd"))
+    assert len(ship.by_status("suppressed")) == 1
+    ship.take(fires(2, "srv-1", "resource_pressure", service="mail", series="other"))
+    assert len(ship.by_status("open")) == 1
