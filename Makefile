@@ -41,6 +41,7 @@ bench: install   ## measure everything; NAB_DIR and CAPTURES_DIR name the public
 	$(PY) -m tests.bench.profile_firings --json
 	$(PY) -m tests.bench.captures --json --pictures docs/pictures --table docs/pictures/captures.md
 	$(PY) -m tests.bench.quiet_day --json
+	$(PY) -m tests.bench.correlation --json
 
 bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.detectors --json --quick
@@ -48,6 +49,7 @@ bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.logs --json --quick
 	$(PY) -m tests.bench.captures --json --quick
 	$(PY) -m tests.bench.quiet_day --json --quick
+	$(PY) -m tests.bench.correlation --json --quick
 
 format: install  ## put the code in order
 	$(BIN)/ruff check --fix .

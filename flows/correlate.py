@@ -5,8 +5,6 @@ events ─ enrich ─ correlate ─▶ incidents, requests for enrichment, suppr
         enriched anomalies
 """
 
-from typing import cast
-
 import bytewax.operators as op
 from bytewax.dataflow import Stream
 
@@ -33,8 +31,7 @@ def correlation(
     """Wire the second half onto the events of the first; context is whom enrich asks, None for nobody."""
 
     def incident_type(anomaly: AnomalyDetected) -> str:
-        # What classify reads is all there before enrichment.
-        return classify(cast(AnomalyEnriched, anomaly), policy.for_ship(anomaly.ship_id)).incident_type
+        return classify(anomaly, policy.for_ship(anomaly.ship_id)).incident_type
 
     enriched = enrich("enrich", events, policy=policy, context=context, incident_type=incident_type, metrics=metrics)
     decisions = correlate("correlate", enriched, policy=policy, slots=settings.correlate_slots, metrics=metrics)

@@ -24,10 +24,9 @@ from bytewax.outputs import Sink
 
 from flows.correlate import correlation
 from flows.detect import detection
-from operators.clickhouse import ClickHouseDsn
 from operators.clickhouse.history import log_history
 from operators.detect.log_history import LogHistory
-from operators.enrich import ContextSource, open_context
+from operators.enrich import ContextSource, try_context
 from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig, ensure_streams
 from operators.observability import FlowMetrics, configure_logging
 from policy import PolicySet, load_policy
@@ -117,10 +116,7 @@ def _context(policy: PolicySet, settings: Settings, shares_chdb: bool) -> Contex
     if not any(each.features.enrichment for each in ships):
         return None
     dsn = settings.clickhouse_dsn.get_secret_value()
-    if ClickHouseDsn.parse(dsn).embedded and not shares_chdb:
-        log.warning("no context", reason="the embedded database belongs to another process", then="severity by score")
-        return None
-    return open_context(dsn, settings.clickhouse_database, policy.default.enrich)
+    return try_context(dsn, settings.clickhouse_database, policy.default.enrich, shares_chdb=shares_chdb)
 
 
 def has_snapshot(folder: Path) -> bool:

@@ -12,7 +12,8 @@ class Deadlines(Generic[Key]):
     """At most one deadline a key; due() yields the keys whose time has come, earliest first.
 
     Ties are served in the order of the keys. Derived state: its owner sets it again after a
-    restart. A changed deadline leaves the old heap entry behind until it surfaces.
+    restart. A changed deadline leaves the old heap entry behind until it surfaces, or until these are
+    more than half of all.
 
     >>> from datetime import UTC
     >>> at = [datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC) for second in range(4)]
@@ -35,6 +36,9 @@ class Deadlines(Generic[Key]):
         elif self._at.get(key) != at:
             self._at[key] = at
             heapq.heappush(self._heap, (at, key))
+            if len(self._heap) > 2 * len(self._at) + 100:
+                self._heap[:] = [(due, known) for known, due in self._at.items()]
+                heapq.heapify(self._heap)
 
     def due(self, now: datetime) -> Iterator[tuple[datetime, Key]]:
         """Yield and forget each deadline not after now; deadlines set meanwhile are served too."""

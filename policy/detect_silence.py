@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from policy.base import Glob, Segment
+from schemas.base import Severity
 
 
 class SilencePolicy(Segment):
@@ -21,4 +22,7 @@ class SilencePolicy(Segment):
     )
     device_quorum: float = Field(0.5, gt=0, le=1, description="part of its series whose silence is that of a device")
     ship_quorum: float = Field(0.8, gt=0, le=1, description="part of its devices (two at least) likewise for a ship")
+    severity: Severity | None = Field(None, description="severity of a silent series; by score when not set")
+    device_severity: Severity = Field(Severity.MEDIUM, description="severity of a silent device")
+    ship_severity: Severity = Field(Severity.HIGH, description="severity of a silent ship")
     exclude: tuple[Glob, ...] = Field((), max_length=1000, description="metrics whose silence means nothing (globs)")

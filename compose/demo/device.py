@@ -11,12 +11,13 @@ from schemas.base import Domain
 
 
 class Value(NamedTuple):
-    """One metric value to send."""
+    """One metric value to send; service where it is not the device's."""
 
     name: str
     value: float
     unit: str | None = None
     labels: dict[str, str] | None = None
+    service: str | None = None
 
 
 class Line(NamedTuple):
@@ -29,7 +30,7 @@ class Line(NamedTuple):
 
 
 Active = Sequence[tuple[Fault, float]]
-"""The faults a device suffers just now, each with its progress from 0 to 1."""
+"""The faults a device suffers just now, each with its progress from 0 to 1, above 1 while it lingers."""
 
 
 class DeviceModel:
@@ -72,8 +73,32 @@ class DeviceModel:
 
 
 def level_of(active: Active, kind: str, rise: float) -> float:
-    """How strongly a fault shows, 0 to 1; it grows over the first part (rise) of its time."""
-    return max((ramp(progress, rise) for fault, progress in active if fault.kind == kind), default=0.0)
+    """How strongly a fault shows, 0 to 1; it grows over the first part (rise) of its time, and ends with it."""
+    on = (progress for fault, progress in active if fault.kind == kind and progress < 1)
+    return max((ramp(progress, rise) for progress in on), default=0.0)
+
+
+def suffers(active: Active, kind: str, *, after: int, until: int) -> bool:
+    """Whether a fault is felt: from `after` seconds past its start until `until` seconds past its end."""
+    return any(
+        after <= second_of(fault, progress) < fault.duration.total_seconds() + until
+        for fault, progress in active
+        if fault.kind == kind
+    )
+
+
+def backlog_of(active: Active, kind: str, *, after: int, drained: int) -> float:
+    """What piles up in a fault, in seconds of work: from `after` seconds past its start; drained so long past its end.
+
+    Shape: a straight rise to the end of the fault, and a straight fall to nothing.
+    """
+    return max((_backlog(*each, after, drained) for each in active if each[0].kind == kind), default=0.0)
+
+
+def _backlog(fault: Fault, progress: float, after: int, drained: int) -> float:
+    second, lasts = second_of(fault, progress), fault.duration.total_seconds()
+    left = 1.0 - max(0.0, second - lasts) / drained
+    return max(0.0, min(second, lasts) - after) * max(0.0, left)
 
 
 def second_of(fault: Fault, progress: float) -> int:

@@ -51,6 +51,10 @@ class AppServer(Server):
             if fault.kind == "app_timeouts":
                 for _ in range(self.rng.randint(2, 4)):
                     yield self._app("error", f"Connection to {fault.detail} timed out after 5000 ms")
+            elif fault.kind == "log_storm":
+                for _ in range(self.rng.randint(20, 30)):
+                    till = f"till {self.rng.randint(1, 24)}: connection to {fault.detail} timed out, sale kept back"
+                    yield self.line("error", till, service="sales", domain="app")
             elif fault.kind == "memory_leak" and second_of(fault, progress) == 250:
                 killed = f"Killed process {self.rng.randint(2000, 9000)} ({fault.detail})"
                 sizes = "total-vm:8123456kB, anon-rss:7712340kB"
@@ -126,6 +130,37 @@ class Engine2(Engine):
     """The starboard engine."""
 
     device_id = "engine-2"
+
+
+class Generator(DeviceModel):
+    """The harbour generator's sensors."""
+
+    device_id, domain, service = "gen-1", "system", "generator"
+    about: ClassVar = {
+        "device_type": "generator",
+        "vendor": "Example Marine",
+        "model": "G-400",
+        "location": "engine room",
+        "criticality": "high",
+    }
+
+    def metrics(self, t: datetime, active: Active) -> list[Value]:
+        """Coolant, frequency and load; a broken sensor runs off to the end of its scale and stays there."""
+        coolant = 82 + 1.2 * daily(t, 16) + self.noise("coolant", 0.7, 0.9)
+        coolant += 90 * level_of(active, "sensor_stuck", 0.2)
+        return [
+            Value("coolant_temp_c", min(150.0, coolant), "C"),
+            Value("frequency_hz", 60 + self.noise("frequency", 0.03), "Hz"),
+            Value("load_kw", 240 + 30 * daily(t, 19) + self.noise("load", 9, 0.9), "kW"),
+        ]
+
+    def logs(self, t: datetime, active: Active) -> Iterator[Line]:
+        """The routine line, and the controller's complaint about a sensor at the end of its scale."""
+        if self.chance(1):
+            yield self.line("info", f"Load shared, {self.rng.randint(220, 260)} kW")
+        for fault, progress in active:
+            if fault.kind == "sensor_stuck" and second_of(fault, progress) % 30 == 29:
+                yield self.line("warn", f"Sensor {fault.detail} out of range: 150.0 C")
 
 
 def _pct(value: float) -> float:

@@ -8,6 +8,8 @@ from compose.demo.device import Active, DeviceModel, Line, Value, level_of, seco
 from compose.demo.faults import Fault
 from compose.demo.noise import daily
 
+WAN_PORT: Final = "Gi0/2"
+
 
 class Vsat(DeviceModel):
     """The satellite modem."""
@@ -22,21 +24,34 @@ class Vsat(DeviceModel):
     }
 
     def metrics(self, t: datetime, active: Active) -> list[Value]:
-        """Signal, latency and loss; a fade takes 8.5 dB."""
-        fade = level_of(active, "snr_fade", 0.12)
-        snr = 12.0 + 0.3 * daily(t, 4) + self.noise("snr", 0.35) - 8.5 * fade
-        latency = 285 + 12 * daily(t, 20) + self.noise("latency", 14) + 420 * fade
-        loss = max(0.0, 0.15 + self.noise("loss", 0.06) + 9.0 * fade)
+        """Signal, latency and loss; a fade takes 8.5 dB, without carrier nothing comes through."""
+        fade, lost = level_of(active, "snr_fade", 0.12), level_of(active, "satcom_outage", 0.02)
+        snr = 12.0 + 0.3 * daily(t, 4) + self.noise("snr", 0.35) - 8.5 * fade - 12.5 * lost
+        latency = 285 + 12 * daily(t, 20) + self.noise("latency", 14) + 420 * fade + 1700 * lost
+        loss = min(100.0, max(0.0, 0.15 + self.noise("loss", 0.06) + 9.0 * fade + 100 * lost))
         return [Value("rf_snr_db", snr, "dB"), Value("latency_ms", latency, "ms"), Value("packet_loss_pct", loss, "%")]
 
     def logs(self, t: datetime, active: Active) -> Iterator[Line]:
-        """Carrier reports, and warnings while the signal fades."""
+        """Carrier reports, warnings while the signal fades, and the search for a carrier that is lost."""
+        for fault, progress in active:
+            if fault.kind == "satcom_outage":
+                yield from self._search(fault, second_of(fault, progress))
+        if level_of(active, "satcom_outage", 0.02):
+            return
         if self.chance(2):
             yield self.line("info", f"Carrier lock held, Es/N0 {11.5 + self.rng.random():.1f} dB")
         if self.chance(1):
             yield self.line("info", f"Beam {self.rng.randint(10, 19)} return link rate {self.rng.randint(4, 8)} Mbit/s")
         if level_of(active, "snr_fade", 0.12) >= 1 and self.chance(4):
             yield self.line("warn", f"Es/N0 below threshold: {3 + self.rng.random():.1f} dB, modulation lowered")
+
+    def _search(self, fault: Fault, second: int) -> Iterator[Line]:
+        if second == 2:
+            yield self.line("error", f"Carrier lock lost: {fault.detail}")
+        elif second == fault.duration.total_seconds() + 1:
+            yield self.line("info", "Carrier lock acquired, Es/N0 11.9 dB")
+        elif second % 20 == 0 and 0 < second < fault.duration.total_seconds():
+            yield self.line("error", f"Carrier lock lost, sweep {second // 20}: no signal")
 
 
 class Router(DeviceModel):
@@ -54,13 +69,15 @@ class Router(DeviceModel):
 
     def metrics(self, t: datetime, active: Active) -> list[Value]:
         """Processor, loss, and traffic of each port; a port that is down carries nothing."""
-        down = {fault.detail for fault, _ in active if fault.kind == "link_down"}
+        down = {fault.detail for fault, _ in active if fault.kind in ("link_down", "link_flap")}
         values = [
             Value("cpu_pct", 18 + 6 * daily(t) + self.noise("cpu", 2.5) + (12 if down else 0), "%"),
             Value("packet_loss_pct", max(0.0, 0.05 + self.noise("loss", 0.03) + (2.5 if down else 0)), "%"),
         ]
         for port in self.ports:
             rate = max(0.0, 4.2e6 * (1 + 0.4 * daily(t, 20) + self.noise(port, 0.1)))
+            if port == WAN_PORT and level_of(active, "satcom_outage", 0.02):
+                rate *= 0.02
             values.append(Value("rx_bytes_s", 0.0 if port in down else rate, "B/s", {"port": port}))
         return values
 
@@ -73,6 +90,8 @@ class Router(DeviceModel):
         for fault, progress in active:
             if fault.kind == "link_down":
                 yield from self._link(fault, second_of(fault, progress))
+            elif fault.kind == "link_flap":
+                yield from self._flap(fault, second_of(fault, progress))
 
     def _link(self, fault: Fault, second: int) -> Iterator[Line]:
         if second in (0, 30):
@@ -80,6 +99,14 @@ class Router(DeviceModel):
         elif second in (1, 31):
             yield self.line("error", f"Line protocol on Interface {fault.detail}, changed state to down")
         elif second in (24, round(fault.duration.total_seconds()) - 1):
+            yield self.line("info", f"Interface {fault.detail}, changed state to up")
+
+    def _flap(self, fault: Fault, second: int) -> Iterator[Line]:
+        """Down for 4 s, up for 3 to 11."""
+        at = second % 23
+        if at in (0, 7) or (at == 15 and second < fault.duration.total_seconds() - 4):
+            yield self.line("error", f"Interface {fault.detail}, changed state to down")
+        elif at in (4, 11, 19):
             yield self.line("info", f"Interface {fault.detail}, changed state to up")
 
 
@@ -90,9 +117,10 @@ class Router1(Router):
 
 
 class Router2(Router):
-    """The second router."""
+    """The second router: by its second port the ship reaches the shore."""
 
     device_id = "rtr-2"
+    about: ClassVar = {**Router.about, "depends_on": ("vsat-1",)}
 
 
 _ATTACKED_USERS: Final = ("root", "root", "admin", "invalid user oracle", "invalid user test")

@@ -8,8 +8,9 @@ from typing import Any, Final
 from compose.demo import faults as schedule
 from compose.demo.device import DeviceModel, Line, Value
 from compose.demo.faults import CYCLE, SEED, Fault
-from compose.demo.machines import AppServer, DatabaseServer, Engine1, Engine2
+from compose.demo.machines import AppServer, DatabaseServer, Engine1, Engine2, Generator
 from compose.demo.network import Firewall, Router1, Router2, Vsat
+from compose.demo.shore import CrewGateway, ShoreServer
 from schemas.base import SCHEMA_VERSION, to_utc
 from schemas.identity import content_uuid
 from schemas.ops import Device
@@ -23,6 +24,9 @@ DEVICES: Final[tuple[type[DeviceModel], ...]] = (
     DatabaseServer,
     Engine1,
     Engine2,
+    ShoreServer,
+    CrewGateway,
+    Generator,
 )
 
 Payload = dict[str, Any] | list[dict[str, Any]]
@@ -52,7 +56,12 @@ class DemoShip:
 
     def faults(self, start: datetime, cycles: int = 1) -> list[Fault]:
         """The truth: what goes wrong in the first cycles of a ship started at start."""
-        return schedule.faults(to_utc(start), self.seed, cycles)
+        start = to_utc(start)
+        return [fault for n in range(cycles) for fault in self.cycle(start + n * CYCLE)]
+
+    def cycle(self, start: datetime) -> list[Fault]:
+        """The faults of the cycle that begins at start."""
+        return schedule.cycle(start, self.seed)
 
     def step(self, t: datetime) -> list[Telemetry]:
         """What the ship sends in the second of t, as (subject, payload)."""
@@ -60,7 +69,10 @@ class DemoShip:
         active = self._active(t)
         sent: list[Telemetry] = []
         for index, device in enumerate(self._devices):
-            mine = [(fault, progress) for fault, progress in active if fault.device_id == device.device_id]
+            name = device.device_id
+            mine = [each for each in active if each[0].device_id == name or name in each[0].affects]
+            if any(fault.kind == "device_silent" for fault, _ in mine):
+                continue
             sent += self._logs(t, device, device.logs(t, mine))
             if (int(t.timestamp()) + index) % device.period_s == 0:
                 sent.append(self._metrics(t, device, device.metrics(t, mine)))
@@ -71,7 +83,7 @@ class DemoShip:
             self._start = t
         cycle_start = self._start + (t - self._start) // CYCLE * CYCLE
         if cycle_start != self._cycle_start:
-            self._cycle_start, self._faults = cycle_start, schedule.cycle(cycle_start, self.seed)
+            self._cycle_start, self._faults = cycle_start, self.cycle(cycle_start)
         found = ((fault, fault.progress(t)) for fault in self._faults)
         return [(fault, progress) for fault, progress in found if progress is not None]
 
@@ -86,7 +98,7 @@ class DemoShip:
 
     def _metrics(self, t: datetime, device: DeviceModel, values: Iterable[Value]) -> Telemetry:
         samples = [
-            self._common(t, device, device.domain, device.service, "metric", n)
+            self._common(t, device, device.domain, value.service or device.service, "metric", n)
             | {"metric_name": value.name, "metric_value": round(value.value, 3), "unit": value.unit}
             | ({"labels": value.labels} if value.labels else {})
             for n, value in enumerate(values)

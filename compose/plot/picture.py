@@ -109,12 +109,14 @@ def short_name(text: str) -> str:
 
 def _dress(axes: "Axes", plot: Plot) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.ticker import EngFormatter
 
     locator = AutoDateLocator(minticks=4, maxticks=9, tz=UTC)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
     axes.set_xlabel("time (UTC)")
     axes.set_ylabel(printable(plot.unit) if plot.unit else "value")
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_title(printable(plot.title), loc="left", fontsize=11, fontweight="bold", pad=20 if plot.note else 8)
     note = printable(plot.note)
     axes.annotate(note, (0, 1), xycoords="axes fraction", xytext=(0, 6), textcoords="offset points", fontsize=8)

@@ -1,24 +1,41 @@
-"""The incidents of one ship, found by correlation key, id, link or device."""
+"""The incidents of one ship, found by correlation key, id, link, device, what fires in them or holds them back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from operators.correlate.classify import Situation
 from operators.correlate.incident_state import IncidentState
+
+_Index = dict[str, set[str]]
+_NOTHING: frozenset[str] = frozenset()
+
+
+class _Filed(NamedTuple):
+    """Under what an incident is found."""
+
+    links: frozenset[str] = _NOTHING
+    devices: frozenset[str] = _NOTHING
+    sources: frozenset[str] = _NOTHING
+    reasons: frozenset[str] = _NOTHING
 
 
 class IncidentBoard:
     """Keeps incidents and their indexes together, so that nothing is found by search.
 
-    An incident is under every correlation key that leads to it (several after a merge). Links and
-    devices find active incidents only. State: that of its incidents; the indexes are derived.
+    An incident is under every correlation key that leads to it (several after a merge), and a key
+    leads to one incident: the last that took it. Links and devices find active incidents only.
+    State: that of its incidents; the indexes are derived.
     """
 
     def __init__(self) -> None:
         self._by_id: dict[str, IncidentState] = {}
         self._by_key: dict[str, str] = {}
-        self._by_link: dict[str, set[str]] = {}
-        self._on_device: dict[str, set[str]] = {}
-        self._indexed: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        self._by_link: _Index = {}
+        self._on_device: _Index = {}
+        self._by_source: _Index = {}
+        self._held_by: _Index = {}
+        self._filed: dict[str, _Filed] = {}
+        self._active: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -30,7 +47,7 @@ class IncidentBoard:
     @property
     def active_count(self) -> int:
         """How many incidents are not resolved."""
-        return len(self._indexed)
+        return len(self._active)
 
     def get(self, incident_id: str) -> IncidentState | None:
         """The incident of that id."""
@@ -52,35 +69,52 @@ class IncidentBoard:
         """The active incidents that touch a device, the earliest first."""
         return self._in_order(self._on_device.get(device_id, ()))
 
-    def _in_order(self, ids: "set[str] | tuple[()]") -> list[IncidentState]:
+    def fired_by(self, source: str) -> list[IncidentState]:
+        """The incidents, active or resolved, in which this source has fired and not cleared."""
+        return self._in_order(self._by_source.get(source, ()))
+
+    def held_by(self, reason: str) -> list[IncidentState]:
+        """The incidents that another incident or a silence holds back, the earliest first."""
+        return self._in_order(self._held_by.get(reason, ()))
+
+    def _in_order(self, ids: Iterable[str]) -> list[IncidentState]:
         return sorted((self._by_id[each] for each in ids), key=lambda state: (state.incident.opened_at, state.id))
 
     def put(self, state: IncidentState) -> None:
-        """Take an incident in, or note what has changed in it."""
+        """Take an incident in, or note what has changed in it; its keys lead to no other any more."""
         self._by_id[state.id] = state
         for key in state.keys:
+            before = self.of_key(key)
+            if before is not None and before is not state:
+                before.keys.discard(key)
             self._by_key[key] = state.id
-        self._unindex(state.id)
+        sources, reasons = frozenset(state.firing), frozenset(mute.by for mute in state.mutes.values())
         if state.active:
-            links, devices = frozenset(state.links), frozenset(state.devices)
-            self._indexed[state.id] = (links, devices)
-            for link in links:
-                self._by_link.setdefault(link, set()).add(state.id)
-            for device in devices:
-                self._on_device.setdefault(device, set()).add(state.id)
+            self._active.add(state.id)
+            filed = _Filed(frozenset(state.links), frozenset(state.devices), sources, reasons)
+        else:
+            self._active.discard(state.id)
+            filed = _Filed(sources=sources)
+        self._file(state.id, filed)
 
     def drop(self, state: IncidentState) -> None:
         """Forget an incident."""
-        self._unindex(state.id)
-        self._by_id.pop(state.id, None)
+        self._file(state.id, _Filed())
+        del self._filed[state.id]
+        del self._by_id[state.id]
+        self._active.discard(state.id)
         for key in state.keys:
             if self._by_key.get(key) == state.id:
                 del self._by_key[key]
 
-    def _unindex(self, incident_id: str) -> None:
-        links, devices = self._indexed.pop(incident_id, (frozenset(), frozenset()))
-        for index, names in ((self._by_link, links), (self._on_device, devices)):
-            for name in names:
+    def _file(self, incident_id: str, filed: _Filed) -> None:
+        before = self._filed.get(incident_id, _Filed())
+        self._filed[incident_id] = filed
+        indexes = (self._by_link, self._on_device, self._by_source, self._held_by)
+        for index, old, new in zip(indexes, before, filed, strict=True):
+            for name in old - new:
                 index[name].discard(incident_id)
                 if not index[name]:
                     del index[name]
+            for name in new - old:
+                index.setdefault(name, set()).add(incident_id)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from policy import Policy
 from policy.correlate import CorrelateRule, IncidentTypePolicy
-from schemas.anomaly import AnomalyEnriched
+from schemas.anomaly import AnomalyDetected
 from schemas.base import Severity
 
 
@@ -37,7 +37,7 @@ class Situation(NamedTuple):
         return "|".join([self.incident_type, *(f"{name}={value}" for name, value in sorted(self.corr_keys.items()))])
 
 
-def classify(anomaly: AnomalyEnriched, policy: Policy, device_type: str | None = None) -> Situation:
+def classify(anomaly: AnomalyDetected, policy: Policy, device_type: str | None = None) -> Situation:
     """The situation by the anomaly's own incident type, else policy's first matching rule, else the default.
 
     device_type is the inventory's, where the device is in it. A key that the anomaly lacks equals
@@ -67,7 +67,7 @@ def terms_of(kind: IncidentTypePolicy, rule: CorrelateRule | None = None) -> Ter
     return Terms(kind.title, chosen("window_s"), int(chosen("min_events")), chosen("hold_s"), kind.max_age_s)
 
 
-def _matches(anomaly: AnomalyEnriched, rule: CorrelateRule, device_type: str | None) -> bool:
+def _matches(anomaly: AnomalyDetected, rule: CorrelateRule, device_type: str | None) -> bool:
     match = rule.match
     return (
         match.domain in (None, anomaly.domain)
@@ -83,7 +83,7 @@ def _like(value: str | None, glob: str | None) -> bool:
     return glob is None or glob == "*" or (value is not None and fnmatchcase(value, glob))
 
 
-def _value(anomaly: AnomalyEnriched, name: str) -> str | None:
+def _value(anomaly: AnomalyDetected, name: str) -> str | None:
     if name.startswith("fields."):
         return anomaly.fields.get(name.removeprefix("fields.")) or None
     value: str | None = getattr(anomaly, name)

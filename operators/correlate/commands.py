@@ -1,39 +1,35 @@
 """commands: what people ask for, done once, and answered."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
+from operators.correlate.answers import Refused, Unchanged, answer_to, reason_of, summary_of, text_of
 from operators.correlate.decision import Decision
 from operators.correlate.desk import IncidentDesk
 from operators.correlate.incident_state import IncidentState
 from operators.correlate.lifecycle import settle
-from operators.correlate.muting import silenced
 from operators.correlate.silences import SilenceError, parse_silence
-from schemas.identity import content_uuid
+from operators.deadlines import Deadlines
 from schemas.ops import AuditEvent, OpsCommand
 
+COMMAND: Final = "command|"
+SILENCE: Final = "silence|"
 MAX_REMEMBERED = 10_000
-MAX_TEXT = 2000
-
-
-class Refused(Exception):
-    """A command that cannot be done; the text says why, and what to do."""
-
-
-class Unchanged(Exception):
-    """A command that asks for what is already so."""
+REMEMBERED: Final = timedelta(days=7)
+MAX_SHOWN = 100
 
 
 class CommandDesk:
     """Carries out the commands of one ship, each command_id once, and answers every one with an AuditEvent.
 
-    State: the outcome of the last 10,000 commands.
+    State: the outcomes of the last 10,000 commands of seven days, in log time.
     """
 
-    def __init__(self, desk: IncidentDesk) -> None:
+    def __init__(self, desk: IncidentDesk, deadlines: Deadlines[str]) -> None:
         self._desk = desk
-        self._done: dict[str, str] = {}
+        self._deadlines = deadlines
+        self._done: dict[str, tuple[datetime, str]] = {}
         self._actions: dict[str, Callable[[OpsCommand, datetime], Iterator[Decision]]] = {
             "ack": self._ack,
             "assign": self._assign,
@@ -48,21 +44,34 @@ class CommandDesk:
         """Do what the command asks for; the last decision is the answer."""
         known = self._done.get(command.command_id)
         if known is not None:
-            yield Decision(_answer(command, now, "unchanged", f"done before: {known}", again=True), None)
+            yield Decision(answer_to(command, now, "unchanged", f"done before: {known[1]}", again=True), None)
             return
         decisions: list[Decision] = []
-        outcome, reason = "applied", _what(command)
+        outcome, reason = "applied", summary_of(command)
         try:
             decisions = list(self._actions[command.action](command, now))
         except Refused as error:
             outcome, reason = "refused", str(error)
         except Unchanged as error:
             outcome, reason = "unchanged", str(error)
-        self._done[command.command_id] = reason
+        self._done[command.command_id] = now, reason
         if len(self._done) > MAX_REMEMBERED:
             del self._done[next(iter(self._done))]
+        self._set_deadlines()
         yield from decisions
-        yield Decision(self._closing(_answer(command, now, outcome, reason)), None)
+        yield Decision(self._closing(answer_to(command, now, outcome, reason)), None)
+
+    def serve(self, due: datetime) -> None:
+        """Forget commands and silences whose time has passed."""
+        while self._done and (first := next(iter(self._done.items())))[1][0] + REMEMBERED <= due:
+            del self._done[first[0]]
+        self._desk.muting.silences.due(due)
+        self._set_deadlines()
+
+    def _set_deadlines(self) -> None:
+        first = next(iter(self._done.values()), None)
+        self._deadlines.set(COMMAND, first[0] + REMEMBERED if first is not None else None)
+        self._deadlines.set(SILENCE, self._desk.muting.silences.deadline)
 
     def _closing(self, answer: AuditEvent) -> AuditEvent:
         """The answer, with the end of the silence that it made."""
@@ -75,7 +84,7 @@ class CommandDesk:
         state = self._desk.board.get(command.incident_id)
         if state is None:
             raise Refused(
-                f"no incident {command.incident_id} is open or recently resolved on {command.ship_id}; "
+                f"no incident {command.incident_id[:MAX_SHOWN]} is open or recently resolved on {command.ship_id}; "
                 "look at the list of incidents"
             )
         return state
@@ -93,10 +102,10 @@ class CommandDesk:
         state.acknowledged = True
         state.change(assignee=state.incident.assignee or command.by)
         settle(state)
-        yield from self._say(state, "acknowledged", command, now, command.reason or "acknowledged")
+        yield from self._say(state, "acknowledged", command, now, reason_of(command, "acknowledged"))
 
     def _assign(self, command: OpsCommand, now: datetime) -> Iterator[Decision]:
-        state, assignee = self._active(command), _text(command, "assignee")
+        state, assignee = self._active(command), text_of(command, "assignee")
         if state.incident.assignee == assignee:
             raise Unchanged(f"incident {state.id} is assigned to {assignee} already")
         state.change(assignee=assignee)
@@ -104,13 +113,13 @@ class CommandDesk:
 
     def _comment(self, command: OpsCommand, now: datetime) -> Iterator[Decision]:
         state = self._incident(command)
-        yield from self._say(state, "commented", command, now, _text(command, "text", command.reason))
+        yield from self._say(state, "commented", command, now, text_of(command, "text", command.reason))
 
     def _resolve(self, command: OpsCommand, now: datetime) -> Iterator[Decision]:
         state = self._incident(command)
         if not state.active:
             raise Unchanged(f"incident {state.id} is resolved already")
-        reason = command.reason or "resolved by hand"
+        reason = reason_of(command, "resolved by hand")
         yield from self._desk.end(state, now, reason, by=command.by, event="resolved")
 
     def _reopen(self, command: OpsCommand, now: datetime) -> Iterator[Decision]:
@@ -120,9 +129,11 @@ class CommandDesk:
         if state.incident.merged_into is not None:
             raise Refused(f"incident {state.id} went on in {state.incident.merged_into}; reopen that")
         state.acknowledged = False
-        state.heard_at = now
+        state.heard_at = state.since = now
+        state.cleared_at = None
         state.change(status="open", resolved_at=None)
-        yield from self._say(state, "reopened", command, now, command.reason or "reopened by hand")
+        yield from self._say(state, "reopened", command, now, reason_of(command, "reopened by hand"))
+        yield from self._desk.inhibit(state, now)
 
     def _silence(self, command: OpsCommand, now: datetime) -> Iterator[Decision]:
         muting = self._desk.muting
@@ -139,16 +150,16 @@ class CommandDesk:
         except SilenceError as error:
             raise Refused(str(error)) from error
         for state in self._desk.board:
-            if state.visible and muting.matches(silence.silence_id, state):
-                yield from self._desk.mute(state, silenced(silence), now)
+            mute = muting.silence(silence.silence_id, state, now) if state.visible else None
+            if mute is not None:
+                yield from self._desk.mute(state, mute, now)
 
     def _unsilence(self, command: OpsCommand, now: datetime) -> Iterator[Decision]:
-        silence_id = _text(command, "silence_id")
+        silence_id = text_of(command, "silence_id")
         if self._desk.muting.silences.remove(silence_id, now) is None:
-            raise Refused(f"no silence {silence_id} is in force; look at the list of silences")
-        for state in self._desk.board:
-            if f"silence:{silence_id}" in state.mutes:
-                yield from self._desk.review(state, now)
+            raise Refused(f"no silence {silence_id[:MAX_SHOWN]} is in force; look at the list of silences")
+        for state in self._desk.board.held_by(silence_id):
+            yield from self._desk.review(state, now)
 
     def _say(
         self, state: IncidentState, event: Any, command: OpsCommand, now: datetime, reason: str
@@ -163,37 +174,9 @@ class CommandDesk:
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
-        return {"done": dict(self._done)}
+        return {"done": [(command_id, *outcome) for command_id, outcome in self._done.items()]}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a snapshot."""
-        self._done = dict(state["done"])
-
-
-def _text(command: OpsCommand, name: str, instead: str | None = None) -> str:
-    value = command.args.get(name) or instead
-    if not isinstance(value, str) or not value.strip():
-        raise Refused(f"{command.action} needs args.{name}, a text")
-    return value.strip()[:MAX_TEXT]
-
-
-def _what(command: OpsCommand) -> str:
-    return f"{command.action} by {command.by}" + (f": {command.reason}" if command.reason else "")
-
-
-def _answer(command: OpsCommand, at: datetime, outcome: Any, reason: str, *, again: bool = False) -> AuditEvent:
-    silence_id = command.command_id if command.action == "silence" and outcome == "applied" else None
-    identity = ("audit", command.command_id, *((at.isoformat(),) if again else ()))
-    return AuditEvent(
-        tracking_id=content_uuid("command", command.command_id),
-        ship_id=command.ship_id,
-        audit_id=content_uuid(*identity),
-        ts=at,
-        command_id=command.command_id,
-        action=command.action,
-        by=command.by,
-        outcome=outcome,
-        reason=reason,
-        incident_id=command.incident_id,
-        silence_id=command.args.get("silence_id") if command.action == "unsilence" else silence_id,
-    )
+        """Take over a snapshot, after the desk has taken over its own."""
+        self._done = {command_id: (at, outcome) for command_id, at, outcome in state["done"]}
+        self._set_deadlines()

@@ -1,8 +1,9 @@
-"""The desk where the incidents of one ship are worked on: told, held back, told after all, merged, ended."""
+"""The desk where the incidents of one ship are worked on: told, held back, told after all, ended."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from operators.correlate.board import IncidentBoard
 from operators.correlate.classify import Situation
@@ -10,35 +11,36 @@ from operators.correlate.decision import Decision
 from operators.correlate.incident_state import IncidentState, Mute
 from operators.correlate.inhibition import Cause, impacts
 from operators.correlate.lifecycle import Lifecycle, settle
-from operators.correlate.merging import take_over
+from operators.correlate.merge_desk import MergeDesk
 from operators.correlate.muting import Muting
-from operators.correlate.storm import StormWatch
-from operators.correlate.storm_incident import storm_incident
+from operators.correlate.storm_desk import StormDesk
 from operators.correlate.suppression import held_back
 from operators.deadlines import Deadlines
 from policy import Policy
 from schemas.anomaly import AnomalyEnriched
 from schemas.incident import IncidentEvent
 
-STORM = "storm|"
-INCIDENT = "incident|"
+INCIDENT: Final = "incident|"
 
 
 class IncidentDesk:
     """Does one thing to one incident and everything that follows from it for the others.
 
     Whoever changes an incident comes here, so that the board, its deadline, and what it inhibits are
-    always in step. State: the board's incidents, silences, topology and the storm.
+    always in step. State: the board's incidents (those resolved at most as many as may be open; the
+    earliest resolved gives way and is counted as resolved_cap), silences, topology and storms.
     """
 
-    def __init__(self, ship_id: str, policy: Policy, deadlines: Deadlines[str]) -> None:
+    def __init__(self, ship_id: str, policy: Policy, deadlines: Deadlines[str], counts: Counter[str]) -> None:
         self.ship_id = ship_id
         self.policy = policy.correlate
         self.board = IncidentBoard()
         self.lifecycle = Lifecycle(policy.correlate)
         self.muting = Muting(policy, self.board)
-        self._storm = StormWatch(policy.correlate.storm)
+        self.storms = StormDesk(self, deadlines)
+        self.merging = MergeDesk(self)
         self._deadlines = deadlines
+        self._counts = counts
 
     def begin(
         self, state: IncidentState, situation: Situation, anomalies: Sequence[AnomalyEnriched], now: datetime
@@ -47,8 +49,9 @@ class IncidentDesk:
         again = not state.active
         if again:
             state.change(status="open")
+        state.since = now
         self.lifecycle.rest_on(state, anomalies, now)
-        self.board.put(state)
+        self.lead(state, situation)
         causes = self._hold_back(state, now)
         for mute in state.mutes.values():
             yield Decision(held_back(state, mute, now), None)
@@ -56,15 +59,37 @@ class IncidentDesk:
         yield from step(state, situation, anomalies, now)
         self._list_impact(state, causes, now)
         self.changed(state)
-        yield from self._told(state, now)
+        yield from self.storms.told(state, now)
         yield from self.inhibit(state, now)
+
+    def absorb(
+        self, state: IncidentState, situation: Situation, anomaly: AnomalyEnriched, now: datetime, *, is_duplicate: bool
+    ) -> Iterator[Decision]:
+        """Rest an active incident on one more anomaly; what held it back may do so no more."""
+        self.lead(state, situation)
+        yield from self.lifecycle.absorb(state, situation, anomaly, now, is_duplicate=is_duplicate)
+        self.changed(state)
+        yield from self.storms.escalate(state, now)
+        yield from self.review(state, now)
+        yield from self.inhibit(state, now)
+
+    def lead(self, state: IncidentState, situation: Situation) -> None:
+        """Let a situation's key and links lead to an incident; what does not fit is counted as link_cap."""
+        dropped = state.lead_here(situation.key, situation.links)
+        if dropped:
+            self._counts["link_cap"] += dropped
+        self.board.put(state)
+
+    def clear(self, state: IncidentState, source: str, now: datetime) -> None:
+        """One source of an incident has cleared."""
+        self.lifecycle.clear(state, source, now)
+        self.changed(state)
 
     def _hold_back(self, state: IncidentState, now: datetime) -> list[Cause]:
         """Mute a state for every reason there is; gives its causes."""
         mutes, causes = self.muting.reasons(state, now)
-        storm = self._storm.incident_id
-        if storm is not None and not mutes:
-            mutes = [Mute("storm", storm, None, f"one of many in the incident storm {storm}")]
+        if not mutes and not state.mutes and (storm := self.storms.mute(state)) is not None:
+            mutes = [storm]
         for mute in mutes:
             state.mutes[f"{mute.kind}:{mute.by}"] = mute
         return causes
@@ -81,40 +106,10 @@ class IncidentDesk:
                     self.changed(above)
                 above = self.muting.cause_above(above)
 
-    def _told(self, state: IncidentState, now: datetime) -> Iterator[Decision]:
-        """Count what people were told of; the storm's incident takes in what came with it."""
-        if state.visible and self._storm.opened(state.id, now):
-            recent = [each for name in self._storm.recent if (each := self.board.get(name)) and each.visible]
-            storm = storm_incident(self.ship_id, self.policy, recent, now)
-            self._storm.incident_id = storm.id
-            self.board.put(storm)
-            yield from self.lifecycle.say(storm, "created", now, f"{len(recent)} incidents opened at once", first=True)
-            for each in recent:
-                if not each.acknowledged:
-                    mute = Mute("storm", storm.id, None, f"one of many in the incident storm {storm.id}")
-                    yield from self.mute(each, mute, now)
-                    self._join_storm(each, now)
-            self.changed(storm)
-            self._deadlines.set(STORM, self._storm.check_at)
-        elif any(mute.kind == "storm" for mute in state.mutes.values()):
-            self._storm.opened(state.id, now)
-            self._join_storm(state, now)
-            self._deadlines.set(STORM, self._storm.check_at)
-
-    def _join_storm(self, state: IncidentState, now: datetime) -> None:
-        storm = self.board.get(self._storm.incident_id or "")
-        if storm is None:
-            return
-        storm.change(anomaly_count=storm.incident.anomaly_count + 1)
-        storm.heard_at = now
-        for impact in impacts(state, "part of the storm"):
-            storm.add_impact(impact, self.policy.max_evidence)
-        if state.incident.severity.rank > storm.incident.severity.rank:
-            storm.change(severity=state.incident.severity)
-        self.changed(storm)
-
     def inhibit(self, cause: IncidentState, now: datetime) -> Iterator[Decision]:
         """Take back what this incident explains."""
+        if not cause.active:
+            return
         for state, because in self.muting.symptoms_of(cause, now):
             found = Cause(cause, because)
             yield from self.mute(state, self.muting.inhibited(found), now)
@@ -129,20 +124,28 @@ class IncidentDesk:
             yield from self.lifecycle.say(state, "suppressed", now, mute.reason)
         self.changed(state)
 
-    def review(self, state: IncidentState, now: datetime) -> Iterator[Decision]:
-        """Drop mutes that no longer hold; what is muted no more and still fires is told after all."""
-        if not state.active or not (state.mutes or state.incident.status == "suppressed"):
+    def review(self, state: IncidentState, now: datetime, *, is_news: bool = True) -> Iterator[Decision]:
+        """Drop mutes that no longer hold; what is muted no more and has not cleared is told after all.
+
+        is_news: whether it counts toward a storm when it is told.
+        """
+        if state.incident.status != "suppressed":
             return
-        for name, mute in sorted(state.mutes.items()):
-            if not self.muting.holds(state, mute, now):
-                del state.mutes[name]
-        if not state.mutes and state.firing:
+        before = dict(state.mutes)
+        state.mutes = {name: mute for name, mute in before.items() if self.muting.holds(state, mute, now)}
+        if not state.mutes and state.cleared_at is None:
             causes = self._hold_back(state, now)
+            for mute in state.mutes.values():
+                yield Decision(held_back(state, mute, now), None)
             self._list_impact(state, causes, now)
-            yield from (Decision(held_back(state, mute, now), None) for mute in state.mutes.values())
-        if not state.mutes and state.firing:
+            if not state.mutes:
+                settle(state)
+                still = "still firing, and " if state.firing else ""
+                yield from self.lifecycle.say(state, "surfaced", now, f"{still}nothing holds it back any more")
+            if is_news or state.mutes:
+                yield from self.storms.told(state, now)
+        if state.mutes and state.mutes != before:
             settle(state)
-            yield from self.lifecycle.say(state, "surfaced", now, "still firing, and nothing holds it back any more")
         self.changed(state)
 
     def serve(self, state: IncidentState, due: datetime) -> Iterator[Decision]:
@@ -153,8 +156,7 @@ class IncidentDesk:
         if was_active and not state.active:
             self._released(state, due)
         if self.lifecycle.is_over(state, due):
-            self.board.drop(state)
-            self._deadlines.set(INCIDENT + state.id, None)
+            self._forget(state)
         else:
             self.changed(state)
 
@@ -168,76 +170,40 @@ class IncidentDesk:
 
     def _released(self, ended: IncidentState, now: datetime) -> None:
         """What an ended incident held back is told once surface_s has passed, if it still fires then."""
+        self.storms.ended(ended.id)
         until = now + timedelta(seconds=self.policy.inhibit.surface_s)
-        for state in self.board:
+        for state in self.board.held_by(ended.id):
             for name, mute in state.mutes.items():
                 if mute.by == ended.id:
                     state.mutes[name] = mute._replace(until=until)
-                    self.changed(state)
+            self.changed(state)
 
-    def hand_over(self, old: IncidentState, new: IncidentState, now: datetime) -> Iterator[Decision]:
-        """Close an incident by age; the new one goes on with what still fires, and with what it holds back."""
-        yield from self.lifecycle.hand_over(old, new, now)
-        for state in self.board:
-            for name, mute in list(state.mutes.items()):
-                if mute.by == old.id:
-                    del state.mutes[name]
-                    state.mutes[f"{mute.kind}:{new.id}"] = mute._replace(by=new.id)
-        self.changed(old)
+    def changed(self, state: IncidentState) -> None:
+        """Bring the board and the deadline up to date."""
+        self.board.put(state)
+        self._deadlines.set(INCIDENT + state.id, self.lifecycle.next_deadline(state))
+        if len(self.board) - self.board.active_count > self.policy.max_open_incidents:
+            resolved = (each for each in self.board if not each.active)
+            self._forget(
+                min(resolved, key=lambda each: (each.incident.resolved_at or each.incident.updated_at, each.id))
+            )
+            self._counts["resolved_cap"] += 1
+
+    def _forget(self, state: IncidentState) -> None:
+        self.board.drop(state)
+        self._deadlines.set(INCIDENT + state.id, None)
 
     @property
     def is_empty(self) -> bool:
         """Nothing is open, remembered or known."""
         return not len(self.board) and not len(self.muting.silences) and not len(self.muting.topology)
 
-    def merge(self, states: Sequence[IncidentState], link: str, now: datetime) -> Iterator[Decision]:
-        """Make one of several incidents: the earliest goes on, the others end with a link to it."""
-        survivor, *others = states
-        for other in others:
-            hidden = bool(survivor.mutes) and bool(other.mutes)
-            old_keys, old_id = set(other.keys), other.id
-            take_over(survivor, other, now, max_evidence=self.policy.max_evidence)
-            other.keys = set()
-            other.change(merged_into=survivor.id)
-            yield from self.end(other, now, f"the same situation as {survivor.id}: {link}", by=SELF, event="merged")
-            if not hidden:
-                survivor.mutes.clear()
-            settle(survivor)
-            self.board.put(survivor)
-            reason = f"{old_id} is the same situation ({link}); {len(old_keys)} correlation keys taken over"
-            yield from self.lifecycle.say(survivor, "merged", now, reason)
-        self.changed(survivor)
-
-    def check_storm(self, at: datetime) -> Iterator[Decision]:
-        """End a storm that has calmed down; what still fires is told."""
-        storm = self.board.get(self._storm.incident_id or "")
-        if storm is None or not self._storm.is_over(at):
-            self._deadlines.set(STORM, self._storm.check_at if storm is not None else None)
-            return
-        members = [state for state in self.board if f"storm:{storm.id}" in state.mutes]
-        firing = [state for state in members if state.firing]
-        if len(firing) >= self.policy.storm.opened:
-            self._deadlines.set(STORM, at + timedelta(seconds=self.policy.storm.calm_s))
-            return
-        self._storm.end()
-        reason = f"fewer incidents come; {len(firing)} of {len(members)} still fire and are told on their own"
-        yield from self.lifecycle.resolve(storm, at, reason)
-        self.changed(storm)
-        for state in members:
-            state.mutes.pop(f"storm:{storm.id}")
-            yield from self.review(state, at)
-
-    def changed(self, state: IncidentState) -> None:
-        """Bring the board and the deadline up to date."""
-        self.board.put(state)
-        self._deadlines.set(INCIDENT + state.id, self.lifecycle.next_deadline(state))
-
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
         return {
             "incidents": [state.snapshot() for state in self.board],
             "muting": self.muting.snapshot(),
-            "storm": self._storm.snapshot(),
+            "storm": self.storms.snapshot(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -245,8 +211,4 @@ class IncidentDesk:
         self.muting.restore(state["muting"])
         for saved in state["incidents"]:
             self.changed(IncidentState.restored(saved))
-        self._storm.restore(state["storm"])
-        self._deadlines.set(STORM, self._storm.check_at)
-
-
-SELF = "watchkeeper"
+        self.storms.restore(state["storm"])

@@ -1,6 +1,6 @@
 """One incident while it lives: what it rests on, what still fires, and what it must do when."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Self
@@ -18,6 +18,8 @@ from schemas.incident import (
     TimelineEntry,
 )
 
+MAX_LEADS = 1000
+
 
 class Mute(NamedTuple):
     """Why people are not told of an incident: by what, and until when (None: while that incident lives)."""
@@ -32,11 +34,13 @@ class Mute(NamedTuple):
 class IncidentState:
     """The incident as last changed, and the bookkeeping between its revisions.
 
-    terms: those of its type when it began. firing: source of an anomaly → since when (log time).
-    heard_at: the last anomaly's log time. seen: fingerprint → until when it is a duplicate. mutes: why
-    people are not told of it; while there is one its status is suppressed. keys, links: the correlation
-    keys and bridge values that lead to it. dirty: something changed that no revision has said yet.
-    Bounded by policy's caps on evidence and timeline; the rest by the anomalies of one situation.
+    terms: those of its type when it began. since: when it opened, or opened again. reopened: how often
+    its key opened it again. firing: source of an anomaly that has not cleared → when it was last found;
+    one that a person resolved keeps it. heard_at: the last anomaly. seen: fingerprint → until when it is
+    a duplicate. mutes: why people are not told of it; while there is one its status is suppressed. keys,
+    links: the correlation keys and bridge values that lead to it, at most 1000 each but for merges. dirty: something
+    changed that no revision has said yet. Times are log time. Bounded by policy's caps on evidence and
+    timeline; firing by the series of one situation.
     """
 
     incident: Incident
@@ -48,6 +52,8 @@ class IncidentState:
     mutes: dict[str, Mute] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
+    since: datetime = field(kw_only=True)
+    reopened: int = 0
     acknowledged: bool = False
     cleared_at: datetime | None = None
     dirty: bool = False
@@ -86,7 +92,22 @@ class IncidentState:
             self.change(evidence=(*incident.evidence, evidence_of(anomaly)))
         scope = Scope(device_id=anomaly.device_id, service=anomaly.service)
         if scope not in incident.scope and len(incident.scope) < limit:
-            self.change(scope=(*incident.scope, scope))
+            self.touch((*incident.scope, scope))
+
+    def touch(self, scope: tuple[Scope, ...]) -> None:
+        """Let the incident touch these places; its title says so."""
+        self.change(scope=scope, title=title_of(self.terms.title, scope))
+
+    def lead_here(self, key: str, links: Iterable[str]) -> int:
+        """Let a correlation key and links lead to this incident; how many did not fit (1000 each)."""
+        dropped = 0
+        for known, given in ((self.keys, (key,)), (self.links, links)):
+            for name in given:
+                if name not in known and len(known) >= MAX_LEADS:
+                    dropped += 1
+                else:
+                    known.add(name)
+        return dropped
 
     def add_impact(self, impact: Impact, limit: int) -> bool:
         """List what suffers from this incident; False when it is listed already, or the list is full."""
@@ -98,10 +119,10 @@ class IncidentState:
         return True
 
     def log(self, at: datetime, event: str, by: str, reason: str, limit: int) -> None:
-        """Add a timeline entry; beyond the limit the oldest but the first gives way."""
+        """Add a timeline entry; beyond the limit the oldest but the first give way."""
         timeline = (*self.incident.timeline, TimelineEntry(at=at, event=event, by=by, reason=reason))
         if len(timeline) > limit:
-            timeline = (timeline[0], *timeline[2:])
+            timeline = (timeline[0], *timeline[len(timeline) - limit + 1 :])
         self.change(timeline=timeline)
 
     def publish(self, event: IncidentEvent, at: datetime, *, first: bool = False) -> IncidentPublished:
@@ -134,6 +155,8 @@ class IncidentState:
             "mutes": {name: tuple(mute) for name, mute in self.mutes.items()},
             "keys": sorted(self.keys),
             "links": sorted(self.links),
+            "since": self.since,
+            "reopened": self.reopened,
             "acknowledged": self.acknowledged,
             "published_at": self.published_at,
             "heard_at": self.heard_at,
@@ -152,6 +175,8 @@ class IncidentState:
             mutes={name: Mute(*mute) for name, mute in state["mutes"].items()},
             keys=set(state["keys"]),
             links=set(state["links"]),
+            since=state["since"],
+            reopened=state["reopened"],
             acknowledged=state["acknowledged"],
             published_at=state["published_at"],
             heard_at=state["heard_at"],
@@ -171,3 +196,19 @@ def evidence_of(anomaly: AnomalyEnriched) -> Evidence:
         weight=anomaly.score,
         ts=anomaly.ts,
     )
+
+
+def title_of(title: str, scope: tuple[Scope, ...]) -> str:
+    """What people call an incident of this kind that touches these places.
+
+    >>> places = [Scope(device_id=name, service="sshd") for name in ("fw-1", "srv-1", "srv-2")]
+    >>> for n in (1, 2, 3):
+    ...     print(title_of("Attack", tuple(places[:n])))
+    Attack on fw-1
+    Attack on fw-1 and srv-1
+    Attack on fw-1 and 2 more devices
+    """
+    first, *others = dict.fromkeys(each.device_id for each in scope)
+    if not others:
+        return f"{title} on {first}"
+    return f"{title} on {first} and {others[0] if len(others) == 1 else f'{len(others)} more devices'}"

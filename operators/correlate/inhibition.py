@@ -46,10 +46,10 @@ class Inhibition:
         return None
 
     def symptoms_of(self, cause: IncidentState, now: datetime) -> Iterator[tuple[IncidentState, str]]:
-        """The visible incidents that a cause explains and that opened at most look_back_s before it."""
+        """The visible incidents that a cause explains and that opened at most look_back_s before it (re)opened."""
         if cause.incident.incident_type not in self._causes:
             return
-        earliest = min(cause.incident.opened_at, now) - timedelta(seconds=self._policy.look_back_s)
+        earliest = min(cause.since, now) - timedelta(seconds=self._policy.look_back_s)
         devices = {down for device in cause.devices for down in (device, *self._topology.downstream(device))}
         found = {state.id: state for device in devices for state in self._board.on_device(device)}
         for _, state in sorted(found.items()):
@@ -58,6 +58,11 @@ class Inhibition:
             because = self._because(cause, state) if self._explains(cause, state, now) else None
             if because is not None:
                 yield state, because
+
+    def still_explains(self, cause_id: str, symptom: IncidentState) -> bool:
+        """Whether a cause is active, and every device of its symptom is still the cause's or depends on it."""
+        cause = self._board.get(cause_id)
+        return cause is not None and cause.active and self._because(cause, symptom) is not None
 
     def mute(self, cause: Cause) -> Mute:
         """Why the symptom is not told."""
@@ -77,12 +82,12 @@ class Inhibition:
         mine, its = cause.incident.incident_type, symptom.incident.incident_type
         if cause is symptom or not any(mine in rule.cause and its in rule.symptom for rule in self._policy.rules):
             return False
-        return self._fires(cause, now) and not self._rests_on(cause, symptom)
+        return self._fires(cause, now) and not self.rests_on(cause, symptom)
 
     def _fires(self, cause: IncidentState, now: datetime) -> bool:
         return any("/log:" not in source or now - at <= self._lag for source, at in cause.firing.items())
 
-    def _rests_on(self, state: IncidentState, other: IncidentState) -> bool:
+    def rests_on(self, state: IncidentState, other: IncidentState) -> bool:
         """Whether state is itself explained, however far up, by the other: nothing explains its own cause."""
         seen: set[str] = set()
         waiting = [state]

@@ -6,24 +6,27 @@ from datetime import datetime, timedelta
 from operators.correlate.classify import Situation
 from operators.correlate.decision import Decision
 from operators.correlate.incident_state import IncidentState
+from operators.correlate.opening import worst
 from policy.correlate import CorrelatePolicy
 from schemas.anomaly import AnomalyEnriched
-from schemas.base import Severity
 from schemas.identity import content_uuid
-from schemas.incident import Incident, IncidentEvent, IncidentStatus, Scope
+from schemas.incident import IncidentEvent, IncidentStatus
 from schemas.insight import EnrichmentRequest
 
 SELF = "watchkeeper"
+SHORTEST_HOLD = timedelta(minutes=1)
+"""What doubles when a hold shorter than this is reopened."""
 
 
 class Lifecycle:
     """Changes one incident at a time and gives the revisions that people must see.
 
     Opening, escalation, resolution and reopening are published at once; other changes at most once
-    in update_throttle_s. An incident resolves when every series has cleared and hold_s has passed;
-    within suppression_ttl_s of that its key reopens it. Past max_age_s it takes nothing more: the next
-    anomaly closes it and opens a successor. One of which nothing is heard for forget_s is closed.
-    Times are log time.
+    in update_throttle_s. An incident resolves when every series has cleared and the hold has passed;
+    within suppression_ttl_s of that its key reopens it. The hold is hold_s, and twice as long with each
+    reopening up to suppression_ttl_s, so that what comes and goes all night is told a few times. Past
+    max_age_s an incident takes nothing more: the next anomaly closes it and opens a successor. One of
+    which nothing is heard for forget_s is closed. Times are log time.
     """
 
     def __init__(self, policy: CorrelatePolicy) -> None:
@@ -31,48 +34,6 @@ class Lifecycle:
         self._throttle = timedelta(seconds=policy.update_throttle_s)
         self._reopen = timedelta(seconds=policy.suppression_ttl_s)
         self._forget = timedelta(seconds=policy.forget_s)
-
-    def new(
-        self,
-        ship_id: str,
-        situation: Situation,
-        anomalies: Sequence[AnomalyEnriched],
-        now: datetime,
-        *,
-        after: IncidentState | None = None,
-    ) -> IncidentState:
-        """The state of an incident about to open on these anomalies (pos-first first)."""
-        first = anomalies[0]
-        fingerprint = f"{ship_id}|{situation.key}"
-        incident = Incident(
-            tracking_id=first.tracking_id,
-            ship_id=ship_id,
-            incident_id=content_uuid("incident", ship_id, situation.key, first.anomaly_id),
-            revision=1,
-            incident_type=situation.incident_type,
-            severity=worst(anomalies, situation),
-            status="open",
-            domain=first.domain,
-            title=f"{situation.terms.title} on {first.device_id}",
-            corr_keys=situation.corr_keys,
-            suppress_key=fingerprint,
-            fingerprint=fingerprint,
-            scope=(Scope(device_id=first.device_id, service=first.service),),
-            opened_at=now,
-            updated_at=now,
-            anomaly_count=0,
-            evidence=(),
-            timeline=(),
-            successor_of=after.incident.incident_id if after is not None else None,
-        )
-        return IncidentState(
-            incident,
-            situation.terms,
-            published_at=now,
-            heard_at=now,
-            keys={situation.key},
-            links=set(situation.links),
-        )
 
     def open(
         self, state: IncidentState, situation: Situation, anomalies: Sequence[AnomalyEnriched], now: datetime
@@ -108,6 +69,7 @@ class Lifecycle:
     ) -> Iterator[Decision]:
         """Tell of a resolved incident that is open again: the same incident, its next revision."""
         state.acknowledged = False
+        state.reopened += 1
         state.change(resolved_at=None, severity=worst(anomalies, situation))
         settle(state)
         self._log(state, now, "reopened", anomalies[-1].msg)
@@ -115,8 +77,7 @@ class Lifecycle:
 
     def clear(self, state: IncidentState, source: str, now: datetime) -> None:
         """One source has cleared; when none fires any more the hold begins."""
-        state.firing.pop(source, None)
-        if not state.firing and state.cleared_at is None:
+        if state.firing.pop(source, None) is not None and not state.firing and state.active:
             state.cleared_at = now
 
     def serve(self, state: IncidentState, due: datetime) -> Iterator[Decision]:
@@ -133,15 +94,11 @@ class Lifecycle:
 
     def is_too_old(self, state: IncidentState, now: datetime) -> bool:
         """Past its maximum age: it takes nothing more, what comes now is another incident."""
-        return now >= state.incident.opened_at + timedelta(seconds=state.terms.max_age_s)
+        return now >= self.ends_by_age(state)
 
-    def hand_over(self, old: IncidentState, new: IncidentState, now: datetime) -> Iterator[Decision]:
-        """Close an incident by age; the new one goes on with what still fires."""
-        new.firing.update(old.firing)
-        scope = [each for each in old.incident.scope if each not in new.incident.scope]
-        highest = max(old.incident.severity, new.incident.severity, key=lambda severity: severity.rank)
-        new.change(scope=(*new.incident.scope, *scope), severity=highest if old.firing else new.incident.severity)
-        yield from self.resolve(old, now, f"closed by age, goes on in {new.incident.incident_id}")
+    def ends_by_age(self, state: IncidentState) -> datetime:
+        """When it is past its maximum age."""
+        return state.incident.opened_at + timedelta(seconds=state.terms.max_age_s)
 
     def next_deadline(self, state: IncidentState) -> datetime:
         """When serve() has something to do, or is_over() becomes true."""
@@ -171,9 +128,10 @@ class Lifecycle:
     def resolve(
         self, state: IncidentState, at: datetime, reason: str, *, by: str = SELF, event: IncidentEvent = "resolved"
     ) -> Iterator[Decision]:
-        """End the incident, for this reason."""
-        state.change(status="resolved", resolved_at=at)
-        state.firing.clear()
+        """End the incident, for this reason; what a person has resolved may fire on, and reopened it fires still."""
+        state.change(status="resolved", resolved_at=at, inhibited_by=None)
+        if by == SELF:
+            state.firing.clear()
         state.mutes.clear()
         state.cleared_at = None
         self._log(state, at, event, reason, by)
@@ -229,19 +187,18 @@ class Lifecycle:
         return self._throttle * min(1 + state.incident.revision // 10, 60)
 
     def _hold(self, state: IncidentState) -> timedelta:
-        return timedelta(seconds=state.terms.hold_s)
+        hold = timedelta(seconds=state.terms.hold_s)
+        if not state.reopened:
+            return hold
+        return max(hold, min(max(hold, SHORTEST_HOLD) * (1 << min(state.reopened, 20)), self._reopen))
 
 
 def settle(state: IncidentState) -> None:
     """Give an active incident the status it must have: suppressed while muted, else what people have made of it."""
     status: IncidentStatus = "suppressed" if state.mutes else "ack" if state.acknowledged else "open"
     by = next((mute.by for mute in state.mutes.values() if mute.kind in ("inhibited", "storm")), None)
-    state.change(status=status, inhibited_by=by)
-
-
-def worst(anomalies: Sequence[AnomalyEnriched], situation: Situation) -> Severity:
-    """The highest severity of the anomalies, or the one that the rule puts in its place."""
-    return situation.severity or max((each.severity for each in anomalies), key=lambda severity: severity.rank)
+    if (state.incident.status, state.incident.inhibited_by) != (status, by):
+        state.change(status=status, inhibited_by=by)
 
 
 def _words(duration: timedelta) -> str:

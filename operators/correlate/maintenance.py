@@ -64,6 +64,11 @@ class Maintenance:
         matching = [window for window in maybe if window.matchers.hold(subject)]
         return max(matching, key=lambda window: (window.until, window.name), default=None)
 
+    def speaks_of(self, name: str, subject: Subject) -> bool:
+        """Whether the window of this name, open or not, matches; one that policy no longer has keeps what it held."""
+        window = next((each for each in self._windows if each.name == name), None)
+        return window is None or window.matchers.hold(subject)
+
     def _evaluate(self, at: datetime) -> None:
         self.evaluations += 1
         openings = [(window, opening) for window in self._windows if (opening := window.seek(at)) is not None]

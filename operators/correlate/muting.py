@@ -15,7 +15,11 @@ from policy import Policy
 
 
 class Muting:
-    """Asks silences, maintenance windows and causes, in that order. State: the silences and the topology."""
+    """Asks silences, maintenance windows and causes, in that order.
+
+    A maintenance window holds back what opens, reopens or would surface while it is open, not what
+    people were told of before. State: the silences and the topology.
+    """
 
     def __init__(self, policy: Policy, board: IncidentBoard) -> None:
         self.limits = policy.maintenance.silences
@@ -42,6 +46,13 @@ class Muting:
             mutes.append(self.inhibited(cause))
         return mutes, [cause] if cause is not None else []
 
+    def silence(self, silence_id: str, state: IncidentState, now: datetime) -> Mute | None:
+        """The mute of one silence, where it speaks of the incident."""
+        if not self.matches(silence_id, state):
+            return None
+        hit = self.silences.hit(silence_id, now)
+        return silenced(hit) if hit is not None else None
+
     def inhibited(self, cause: Cause) -> Mute:
         """The mute of a symptom."""
         return self._inhibition.mute(cause)
@@ -56,10 +67,26 @@ class Muting:
         return self._board.get(by)
 
     def holds(self, state: IncidentState, mute: Mute, now: datetime) -> bool:
-        """Whether a mute still holds: its time has not come, and the incident is still what it was about."""
+        """Whether a mute still holds: its time has not come, and the incident is still what it was about.
+
+        What has no end of its own holds while the incident by which it is explained is active.
+        """
         if mute.until is not None and mute.until <= now:
             return False
-        return mute.kind != "silence" or self.matches(mute.by, state)
+        if mute.kind == "silence":
+            return self.matches(mute.by, state)
+        if mute.kind == "maintenance":
+            return self._maintenance.speaks_of(mute.by, self._subject(state))
+        if mute.until is not None:
+            return True
+        if mute.kind == "inhibited":
+            return self._inhibition.still_explains(mute.by, state)
+        above = self._board.get(mute.by)
+        return above is not None and above.active
+
+    def rests_on(self, state: IncidentState, other: IncidentState) -> bool:
+        """Whether an incident is explained, however far up, by the other."""
+        return self._inhibition.rests_on(state, other)
 
     def matches(self, silence_id: str, state: IncidentState) -> bool:
         """Whether a silence speaks of an incident as it is now."""

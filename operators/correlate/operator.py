@@ -1,5 +1,6 @@
 """correlate: the keyed step that turns anomalies into incidents."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -29,7 +30,7 @@ class CorrelateSlot:
         self._policy = policy
         self._slots = slots
         self.ships: dict[str, ShipCorrelator] = {}
-        self._empty: list[str] = []
+        self._counts: Counter[str] = Counter()
 
     def process(self, event: Event) -> Iterator[Decision]:
         """Take one event; events must come in order."""
@@ -40,19 +41,25 @@ class CorrelateSlot:
             for ship_id, ship in sorted(self.ships.items()):
                 yield from ship.advance(event.at)
                 if ship.is_empty:
-                    self._empty.append(ship_id)
-            while self._empty:
-                del self.ships[self._empty.pop()]
+                    self._counts += self.ships.pop(ship_id).take_counts()
         elif isinstance(body, OpsCommand):
             yield from self._ship(body.ship_id).apply(body, event.at)
         elif isinstance(body, Device):
-            self._ship(body.ship_id).learn(body)
+            ship = self._ship(body.ship_id)
+            yield from ship.advance(event.at)
+            ship.learn(body)
 
     def _ship(self, ship_id: str) -> ShipCorrelator:
         ship = self.ships.get(ship_id)
         if ship is None:
             ship = self.ships[ship_id] = ShipCorrelator(ship_id, self._policy.for_ship(ship_id))
         return ship
+
+    def take_counts(self) -> Counter[str]:
+        """What the ships dropped since this was last asked, by reason."""
+        out = sum((ship.take_counts() for ship in self.ships.values()), self._counts)
+        self._counts = Counter()
+        return out
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
@@ -85,10 +92,8 @@ class CorrelateLogic(StatefulBatchLogic[Event, Decision, dict[str, Any]]):
         out = [decision for event in ordered for decision in self._slot.process(event)]
         for decision in out:
             self._tell(decision)
-        for ship in self._slot.ships.values():
-            for reason, count in ship.counts.items():
-                self._metrics.dropped.labels(reason).inc(count)
-            ship.counts.clear()
+        for reason, count in self._slot.take_counts().items():
+            self._metrics.dropped.labels(reason).inc(count)
         return out, StatefulBatchLogic.RETAIN
 
     def _tell(self, decision: Decision) -> None:

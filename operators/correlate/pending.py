@@ -1,12 +1,19 @@
 """Anomalies of one correlation key that wait for enough company to be an incident."""
 
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from operators.correlate.classify import Terms
+from operators.correlate.classify import Situation, Terms
 from schemas.anomaly import AnomalyEnriched
 
 MAX_WAITING = 100
+
+
+class Waiting(NamedTuple):
+    """An anomaly that waits, and what links its situation to others."""
+
+    anomaly: AnomalyEnriched
+    links: tuple[str, ...]
 
 
 class Pending:
@@ -21,18 +28,18 @@ class Pending:
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.window = timedelta(seconds=terms.window_s)
-        self._waiting: list[AnomalyEnriched] = []
+        self._waiting: list[Waiting] = []
         self._latest_arrival: datetime | None = None
         self.over: set[str] = set()
 
-    def add(self, anomaly: AnomalyEnriched, now: datetime) -> None:
+    def add(self, anomaly: AnomalyEnriched, links: tuple[str, ...], now: datetime) -> None:
         """Let one more anomaly wait; the same one again changes nothing."""
-        if any(each.anomaly_id == anomaly.anomaly_id for each in self._waiting):
+        if any(each.anomaly.anomaly_id == anomaly.anomaly_id for each in self._waiting):
             return
-        self._waiting.append(anomaly)
-        self.over.discard(anomaly.source)
-        latest = max(each.ts for each in self._waiting)
-        self._waiting = [each for each in self._waiting if latest - each.ts <= self.window][-MAX_WAITING:]
+        self._waiting.append(Waiting(anomaly, links))
+        latest = max(each.anomaly.ts for each in self._waiting)
+        self._waiting = [each for each in self._waiting if latest - each.anomaly.ts <= self.window][-MAX_WAITING:]
+        self.over = {each.anomaly.source for each in self._waiting} & self.over - {anomaly.source}
         self._latest_arrival = now
 
     def clear(self, cleared: AnomalyEnriched) -> None:
@@ -40,21 +47,34 @@ class Pending:
         if cleared.anomaly_type.startswith("log_"):
             self.over.add(cleared.source)
         else:
-            self._waiting = [each for each in self._waiting if each.source != cleared.source]
+            self._waiting = [each for each in self._waiting if each.anomaly.source != cleared.source]
 
     @property
     def sources(self) -> set[str]:
         """What fired the waiting anomalies and has yet to clear."""
-        return {anomaly.source for anomaly in self._waiting} - self.over
+        return {each.anomaly.source for each in self._waiting} - self.over
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """What links those that wait to other situations."""
+        return tuple(sorted({link for each in self._waiting for link in each.links}))
 
     @property
     def count(self) -> int:
         """How many findings wait (an anomaly may speak for several lines)."""
-        return sum(anomaly.count for anomaly in self._waiting)
+        return sum(each.anomaly.count for each in self._waiting)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def in_order(self) -> list[AnomalyEnriched]:
         """What waits, by position."""
-        return sorted(self._waiting, key=lambda anomaly: (anomaly.pos, anomaly.anomaly_id))
+        anomalies = [each.anomaly for each in self._waiting]
+        return sorted(anomalies, key=lambda anomaly: (anomaly.pos, anomaly.anomaly_id))
+
+    def situation(self, latest: Situation) -> Situation:
+        """What has come about: the last anomaly's situation, under the first one's terms, with the links of all."""
+        return latest._replace(terms=self.terms, links=self.links)
 
     def expires_at(self) -> datetime:
         """When (log time) what waits is forgotten, unless more comes."""
@@ -67,7 +87,7 @@ class Pending:
             "terms": tuple(self.terms),
             "latest_arrival": self._latest_arrival,
             "over": sorted(self.over),
-            "waiting": [anomaly.model_dump(mode="json") for anomaly in self._waiting],
+            "waiting": [(each.anomaly.model_dump(mode="json"), each.links) for each in self._waiting],
         }
 
     @classmethod
@@ -76,5 +96,7 @@ class Pending:
         pending = cls(Terms(*state["terms"]))
         pending._latest_arrival = state["latest_arrival"]
         pending.over = set(state["over"])
-        pending._waiting = [AnomalyEnriched.model_validate(saved) for saved in state["waiting"]]
+        pending._waiting = [
+            Waiting(AnomalyEnriched.model_validate(saved), tuple(links)) for saved, links in state["waiting"]
+        ]
         return pending

@@ -79,10 +79,15 @@ class Silences:
     def match(self, subject: Subject, at: datetime) -> Silence | None:
         """As find, and the hit is counted on the silence that is returned."""
         found = self.find(subject, at)
-        if found is None:
+        return self.hit(found.silence_id, at) if found is not None else None
+
+    def hit(self, silence_id: str, at: datetime) -> Silence | None:
+        """Count one more thing that the silence mutes; the silence, None when there is none of this id."""
+        silence = self._all.get(silence_id)
+        if silence is None:
             return None
-        hit = replace(found, hits=found.hits + 1, last_hit_at=at)
-        self._all[found.silence_id] = hit
+        hit = replace(silence, hits=silence.hits + 1, last_hit_at=at)
+        self._all[silence_id] = hit
         return hit
 
     @property

@@ -23,7 +23,7 @@ def storm_incident(
     incident = Incident(
         tracking_id=first.tracking_id,
         ship_id=ship_id,
-        incident_id=content_uuid("incident", ship_id, KEY, first.incident_id),
+        incident_id=content_uuid("incident", ship_id, KEY, first.incident_id, now.isoformat()),
         revision=1,
         incident_type=policy.storm.incident_type,
         severity=max((each.incident.severity for each in members), key=lambda severity: severity.rank),
@@ -40,4 +40,4 @@ def storm_incident(
         evidence=tuple(evidence[: policy.max_evidence]),
         timeline=(),
     )
-    return IncidentState(incident, terms_of(kind), published_at=now, heard_at=now, keys={KEY})
+    return IncidentState(incident, terms_of(kind), published_at=now, heard_at=now, since=now)

@@ -26,7 +26,7 @@ class BreakawaySettings(NamedTuple):
     hold: int = 3
     growth: float = 1.5
     spread: float = 8.0
-    max_run: int = 12
+    max_run: int = 8
     direction: Direction = "both"
 
 
@@ -37,15 +37,29 @@ class Breakaway:
     max(fire, growth * largest), largest being the highest v of the excursions before (each counts as
     at most four times the bound that it met, so one fault does not blind). It fires when v reaches the
     bound while the excursion is at most max_run samples old and spans `spread` usual steps. A sudden
-    step spans none; noise spans few. State: about 45 bytes in a snapshot; cost: two comparisons a
-    sample while nothing happens. Source: the record rule of score_tail.py, on held deviations.
+    step spans none; noise spans few. While it is not busy, a |u| under 2.5 need not be told. State:
+    about 45 bytes in a snapshot; cost: two comparisons a sample while nothing happens. Source: the
+    record rule of score_tail.py, on held deviations.
     """
 
-    __slots__ = ("_calm", "_high", "_largest", "_length", "_low", "_peak", "_run", "firing", "settings", "since")
+    __slots__ = (
+        "_calm",
+        "_high",
+        "_largest",
+        "_length",
+        "_low",
+        "_peak",
+        "_run",
+        "busy",
+        "firing",
+        "settings",
+        "since",
+    )
 
     def __init__(self, settings: BreakawaySettings) -> None:
         self.settings = settings
         self.firing = False
+        self.busy = False  # in an excursion, or firing
         self.since = 0.0
         self._largest = 0.0
         self._peak = 0.0
@@ -77,7 +91,10 @@ class Breakaway:
         if -QUIET < u < QUIET:
             if self._run:
                 self._end()
-            return self._calmer() if self.firing else 0
+            change = self._calmer() if self.firing else 0
+            self.busy = self.firing
+            return change
+        self.busy = True
         if self._run and (self._run[-1] > 0.0) != (u > 0.0):
             self._end()
         if not self._run:
@@ -143,3 +160,4 @@ class Breakaway:
         self.firing = bool(firing)
         self._high, *run = Struct(f"<{(len(state) - _HEAD.size) // 8}d").unpack_from(state, _HEAD.size)
         self._run = tuple(run)[-self.settings.hold :]
+        self.busy = self.firing or bool(self._run)

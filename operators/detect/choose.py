@@ -42,6 +42,9 @@ class Place(NamedTuple):
     metric_name: str
 
 
+RECORDS_SHARE: Final = 0.5
+"""Part of a series' risk that record_surprise may take: it votes with others, and sees the most."""
+
 Builder = Callable[[Place], MetricDetector | None]
 """Gives a new detector; None where its own rule leaves the metric out."""
 
@@ -189,7 +192,11 @@ def _flat(place: Place) -> Flat:
 
 
 def _record_surprise(place: Place) -> RecordSurprise:
-    return RecordSurprise(risk=place.detect.outliers.risk)
+    return RecordSurprise(
+        risk=place.detect.outliers.risk * RECORDS_SHARE,
+        direction=place.rule.direction,
+        min_deviation=place.rule.min_deviation,
+    )
 
 
 SHIPPED: Final[dict[str, Builder]] = {

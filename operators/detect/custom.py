@@ -8,9 +8,13 @@ from math import inf, nan, sin
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from operators.detect.finding import Finding, MetricDetector
 from policy import PolicyError, PolicySet
 from policy.detect_parameters import CustomDetector
+
+log = structlog.get_logger()
 
 PROBE = 50
 MAX_SNAPSHOT = 32_768
@@ -33,7 +37,61 @@ def build_custom(spec: CustomDetector, risk: float) -> MetricDetector:
         machine: MetricDetector = kind(**arguments)
     except Exception as error:
         raise ContractError(f"{spec.class_} cannot be built with these params: {error}") from error
-    return machine
+    return Guarded(spec.class_, machine)
+
+
+class Guarded:
+    """A detector of somebody else's, which must not stop the flow.
+
+    Once it raises it is not asked again (until the next restart) and clears what it had firing; the
+    log says so once, with the error. A score outside [0, 1] is cut.
+    """
+
+    __slots__ = ("_machine", "_name", "error")
+
+    def __init__(self, name: str, machine: MetricDetector) -> None:
+        self._name = name
+        self._machine = machine
+        self.error: str | None = None
+
+    @property
+    def machine(self) -> MetricDetector:
+        """The detector itself."""
+        return self._machine
+
+    @property
+    def firing(self) -> bool:
+        """Whether it has fired and not yet cleared."""
+        return self.error is None and self._machine.firing
+
+    @property
+    def score(self) -> float:
+        """Of the latest sample, in [0, 1]: 0.5 at the bound."""
+        return 0.0 if self.error is not None else max(0.0, min(1.0, self._machine.score))
+
+    def update(self, at: float, value: float) -> Finding | None:
+        """Take one sample (seconds since 1970, value)."""
+        if self.error is not None:
+            return None
+        was_firing = self._machine.firing
+        try:
+            found = self._machine.update(at, value)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is not the flow's
+            self.error = f"{type(error).__name__}: {error}"
+            log.error("a detector failed and is not asked again", detector=self._name, error_msg=self.error)
+            msg = f"{self._name} failed ({self.error}) and is not asked again"
+            return Finding("cleared", 0.0, None, None, None, at, msg) if was_firing else None
+        if found is None:
+            return None
+        return found._replace(score=max(0.0, min(1.0, found.score)))
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state as plain data."""
+        return self._machine.snapshot()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over a snapshot."""
+        self._machine.restore(state)
 
 
 def check_custom(policy: PolicySet) -> None:
@@ -72,7 +130,7 @@ def _resolve(path: str) -> tuple[Any, bool]:
 
 def _check(spec: CustomDetector, risk: float) -> None:
     """What every detector must do, tried on a short series."""
-    machine = build_custom(spec, risk)
+    machine = _bare(spec, risk)
     missing = [name for name in _METHODS if not callable(getattr(machine, name, None))]
     missing += [name for name in ("firing", "score") if not hasattr(machine, name)]
     if missing:
@@ -86,13 +144,19 @@ def _check(spec: CustomDetector, risk: float) -> None:
         raise ContractError(f"{spec.class_} failed on a trial series: {type(error).__name__}: {error}") from error
 
 
+def _bare(spec: CustomDetector, risk: float) -> Any:
+    machine = build_custom(spec, risk)
+    assert isinstance(machine, Guarded)
+    return machine.machine
+
+
 def _try(spec: CustomDetector, risk: float, machine: MetricDetector) -> None:
     for i in range(PROBE // 2):
         _tell(spec, machine, i)
     saved = pickle.dumps(machine.snapshot(), 5)
     if len(saved) > MAX_SNAPSHOT:
         raise ContractError(f"{spec.class_}: a snapshot of {len(saved)} bytes, expected at most {MAX_SNAPSHOT}")
-    again = build_custom(spec, risk)
+    again = _bare(spec, risk)
     again.restore(pickle.loads(saved))
     for i in range(PROBE // 2, PROBE):
         if _tell(spec, machine, i) != _tell(spec, again, i):

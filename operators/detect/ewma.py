@@ -136,41 +136,48 @@ class Ewma:
             if value - value != 0.0:
                 return None
             value = HUGE if value > 0.0 else -HUGE
-        settings = self._settings
-        mean, scale = self._mean, self.scale
+        _, fading, scale_fading, long_fading, min_samples, _, clip, scale_clip, min_std, fraction, close = (
+            self._settings
+        )
+        mean, var, long, judge = self._mean, self._var, self._long, self._judge
+        scale = sqrt(var if var > long else long)
+        floor = fraction * (mean if mean > 0.0 else -mean)
+        scale = floor if scale < floor else scale
+        is_known = scale > min_std
+        scale = scale if is_known else min_std
         deviation = value - mean
         change = 0
-        if self._n >= settings.min_samples and scale > settings.min_std:
-            close = -settings.min_deviation < deviation < settings.min_deviation
-            change = self._judge.update(at, 0.0 if close else deviation / scale)
-        self._learn(value, deviation, scale)
-        return self._finding(change, value, mean, scale) if change else None
-
-    def _learn(self, value: float, deviation: float, scale: float) -> None:
-        _, fading, scale_fading, long_fading, _, relearn, clip, scale_clip, min_std, *_ = self._settings
+        if is_known and self._n >= min_samples:
+            change = judge.update(at, 0.0 if -close < deviation < close else deviation / scale)
         n = self._n = self._n + 1.0
         if n == 1.0:
             self._mean = value
-            return
-        length = self._judge.run_length
-        if length < self._judge.settings.hold:
+            return None
+        is_clipped = is_known and n > _UNCLIPPED
+        if judge.run_length < judge.settings.hold:
             square = deviation * deviation
-            if n > _UNCLIPPED and scale > min_std:
+            if is_clipped:
                 limit = scale_clip * scale
-                square = min(square, limit * limit)
+                limit *= limit
+                square = limit if square > limit else square
             part = 1.0 / (n - 1.0)
-            self._var += (scale_fading if scale_fading > part else part) * (square - self._var)
-            self._long += (long_fading if long_fading > part else part) * (square - self._long)
-        if n > _UNCLIPPED and scale > min_std:
+            self._var = var + (scale_fading if scale_fading > part else part) * (square - var)
+            self._long = long + (long_fading if long_fading > part else part) * (square - long)
+        if is_clipped:
             limit = clip * scale
             deviation = limit if deviation > limit else -limit if deviation < -limit else deviation
         part = 1.0 / n
-        self._mean += (fading if fading > part else part) * deviation
-        if length:
-            self._run_mean += (value - self._run_mean) / min(length, LEVEL_SAMPLES)
-            if length >= relearn:
-                self._mean = self._run_mean
-                self._judge.relearnt()
+        self._mean = mean + (fading if fading > part else part) * deviation
+        if judge.run_length:
+            self._level(value, judge.run_length)
+        return self._finding(change, value, mean, scale) if change else None
+
+    def _level(self, value: float, length: int) -> None:
+        """The mean of the run so far; once it has gone on for long, that is the normal one."""
+        self._run_mean += (value - self._run_mean) / min(length, LEVEL_SAMPLES)
+        if length >= self._settings.relearn:
+            self._mean = self._run_mean
+            self._judge.relearnt()
 
     def _finding(self, change: int, value: float, mean: float, scale: float) -> Finding:
         words = Words(

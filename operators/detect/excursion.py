@@ -45,9 +45,10 @@ class Excursion:
 
     v = min |u| over the last `hold` samples when all lie on one side beyond `quiet`, else 0. It fires
     when v reaches the bound of the series' PeakTail and clears after `hold` samples in a row with
-    |u| < max(quiet, clear * bound). The highest v of an excursion becomes a peak of the tail. score = r / (1 + r) with
-    r = v / bound. State: about 75 bytes in a snapshot, 350 in memory; cost: two comparisons a sample
-    while nothing happens.
+    |u| < max(quiet, clear * bound). The highest v of an excursion becomes a peak of the tail.
+    score = r / (1 + r) with r = v / bound. While it is not busy, an update with |u| < quiet does no
+    more than tail.count(). State: about 75 bytes in a snapshot, 350 in memory; cost: two comparisons a
+    sample while nothing happens.
     """
 
     __slots__ = ("_calm", "_peak", "_run", "bound", "firing", "run_length", "settings", "since", "tail")
@@ -72,6 +73,11 @@ class Excursion:
                 self._end()
             return self._calmer() if self.firing else 0
         return self._beyond(at, u)
+
+    @property
+    def busy(self) -> bool:
+        """In an excursion, or firing."""
+        return self.firing or bool(self._run)
 
     def score(self) -> float:
         """Of the latest sample: 0 when quiet, 0.5 where firing begins, below 1."""

@@ -3,6 +3,7 @@
 from array import array
 from bisect import bisect_left, insort
 from functools import lru_cache
+from math import sqrt
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from operators.detect.tail import TailSettings
 
 HUGE = 1e150
 MAX_WINDOW = 200
+LONG_FADING = 1e-4
+LONG_PART = 0.5
 _TO_SIGMA = 1.4826
 _MEAN_TO_SIGMA = 1.2533
 _STATE = Struct("<Bdd")
@@ -66,15 +69,16 @@ class Mad:
 
     Over the last `window` samples before x, with M their median and D the median of |x_i - M|:
 
-        u = (x - M) / max(1.4826 D, S, min_std, min_std_fraction |M|),   S += c (1.2533 |x - M|' - S),
+        u = (x - M) / max(1.4826 D, S, sqrt(L) / 2, min_std, min_std_fraction |M|),
+        S += c (1.2533 |x - M|' - S),   L += 0.0001 (|x - M|'^2 - L),
 
     |x - M|' clipped to `clip` scales, c = scale_fading (1 / n while n is smaller). S keeps the scale
-    when more than half of the window is one value. Excursion judges u. Every sample enters the
-    window, so a new level is normal once it fills half of it. A series whose scale is not above
-    min_std is not judged; values beyond ±1e150 count as that, NaN and infinity are refused. State:
-    window in order of arrival and sorted (8 bytes a sample and copy: ≤ 1.8 KB in a snapshot, ≤ 4.3 KB
-    in memory); cost: two binary searches and two short moves of memory for the window, a step
-    or two of search for D. Source: Hampel 1974; Leys et al. 2013.
+    when more than half of the window is one value, L that of what idles for long and starts again.
+    Excursion judges u. Every sample enters the window, so a new level is normal once it fills half of
+    it. A series whose scale is not above min_std is not judged; values beyond ±1e150 count as that, NaN
+    and infinity are refused. State: window in order of arrival and sorted (8 bytes a sample and copy:
+    ≤ 1.8 KB in a snapshot, ≤ 4.3 KB in memory); cost: two binary searches and two short moves of memory
+    for the window, a step or two of search for D. Source: Hampel 1974; Leys et al. 2013.
 
     >>> machine = Mad(mad_settings(window=21, min_samples=21, risk=1e-3))
     >>> quiet = [machine.update(5.0 * i, 50 + i % 3) for i in range(1000)]
@@ -82,7 +86,7 @@ class Mad:
     [None, None, 'firing', None]
     """
 
-    __slots__ = ("_judge", "_next", "_ring", "_seen", "_settings", "_slow", "_sorted", "_split")
+    __slots__ = ("_judge", "_long", "_next", "_ring", "_seen", "_settings", "_slow", "_sorted", "_split")
 
     def __init__(self, settings: MadSettings | None = None) -> None:
         self._settings = settings or _DEFAULT
@@ -92,7 +96,7 @@ class Mad:
         self._next = 0
         self._seen = 0.0
         self._split = 0  # a guess only: never changes a result
-        self._slow = 0.0
+        self._slow = self._long = 0.0
 
     @property
     def firing(self) -> bool:
@@ -111,32 +115,48 @@ class Mad:
                 return None
             value = HUGE if value > 0.0 else -HUGE
         value += 0.0  # minus zero is zero, so that order is total
-        _, _, min_samples, fading, clip, min_std, fraction, min_deviation = self._settings
+        (_, _, quiet, _, _), _, min_samples, fading, clip, min_std, fraction, min_deviation = self._settings
+        ordered = self._sorted
+        count = len(ordered)
+        if not count:
+            self._push(value)
+            return None
+        near = clip if clip < quiet else quiet
+        half, judge, slow = count // 2, self._judge, self._slow
+        median = ordered[half] if count & 1 else 0.5 * (ordered[half - 1] + ordered[half])
+        distance = value - median
+        off = distance if distance > 0.0 else -distance
+        scale = max(slow, LONG_PART * sqrt(self._long), min_std, fraction * (median if median > 0.0 else -median))
         change = 0
-        median = scale = 0.0
-        if self._sorted:
-            median, deviation, self._split = median_and_mad(self._sorted, self._split)
-            scale = max(_TO_SIGMA * deviation, self._slow, min_std, fraction * abs(median))
-            distance = value - median
-            if len(self._sorted) >= min_samples and scale > min_std:
-                change = self._judge.update(at, 0.0 if abs(distance) < min_deviation else distance / scale)
-            self._seen += 1.0
-            off = abs(distance)
-            if scale > min_std and self._seen > min_samples:
+        if scale > min_std and not judge.busy and off < scale * near:
+            # D can only widen the scale: whatever it is, this sample is quiet and learnt as it is
+            if count >= min_samples:
+                judge.tail.count()
+        else:
+            _, deviation, self._split = median_and_mad(ordered, self._split)
+            scale = max(scale, _TO_SIGMA * deviation)
+            if count >= min_samples and scale > min_std:
+                change = judge.update(at, 0.0 if off < min_deviation else distance / scale)
+            if scale > min_std and self._seen + 1.0 > min_samples:
                 off = min(off, clip * scale)
-            self._slow += max(fading, 1.0 / self._seen) * (_MEAN_TO_SIGMA * off - self._slow)
+        seen = self._seen = self._seen + 1.0
+        part = 1.0 / seen
+        self._slow = slow + (fading if fading > part else part) * (_MEAN_TO_SIGMA * off - slow)
+        self._long += (LONG_FADING if part < LONG_FADING else part) * (off * off - self._long)
         self._push(value)
         return self._finding(change, value, median, scale) if change else None
 
     def _push(self, value: float) -> None:
-        ring = self._ring
+        ring, ordered = self._ring, self._sorted
         if len(ring) < self._settings.window:
             ring.append(value)
         else:
-            del self._sorted[bisect_left(self._sorted, ring[self._next])]
-            ring[self._next] = value
-            self._next = (self._next + 1) % self._settings.window
-        insort(self._sorted, value)
+            place = self._next
+            del ordered[bisect_left(ordered, ring[place])]
+            ring[place] = value
+            place += 1
+            self._next = place if place < len(ring) else 0
+        insort(ordered, value)
 
     def _finding(self, change: int, value: float, median: float, scale: float) -> Finding:
         words = Words(
@@ -153,6 +173,7 @@ class Mad:
         return {
             "mad": _STATE.pack(VERSION, self._seen, self._slow),
             "window": ordered.tobytes(),
+            "long": self._long,
             "judge": self._judge.pack(),
         }
 
@@ -161,6 +182,7 @@ class Mad:
         version, self._seen, self._slow = _STATE.unpack(state["mad"])
         if version != VERSION:
             raise ValueError(f"mad: snapshot version {version}, expected {VERSION}; start afresh")
+        self._long = state.get("long", 0.0)
         ring = array("d")
         ring.frombytes(state["window"])
         self._ring = ring[-self._settings.window :]

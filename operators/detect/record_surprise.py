@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from operators.detect.excursion import Direction
 from operators.detect.finding import Finding, clock_time, number
 from operators.detect.records import Broken, Records
 from operators.detect.score_tail import MONTH_S, ScoreTail
-from operators.detect.views import VIEWS, Views
+from operators.detect.views import VIEWS, WEEK_S, Views
 
 FILTER_SAMPLES = 110
 HALF_RANK = 0.08  # the raw score that ranks halfway below the bound
@@ -21,23 +22,51 @@ class RecordSurprise:
     about `risk` false firings a month in this series; a restless series earns a higher one. A series of
     fewer than min_month samples a month is judged as if it had so many. score = 1 - B / 2Z when Z >= B
     (0.5 at the bound), else S / (S + 0.08) / 2, which ranks what does not fire. It is silent for
-    min_samples and min_history_s seconds, and clears after clear_samples without another such sample.
-    It goes on learning, so a new level becomes normal.
+    min_samples and min_history_s seconds, and clears after clear_samples without another such sample;
+    what lies the other way than direction, or within min_deviation of the slow mean, does not fire. Views
+    of the week count in Z after two weeks, else whatever only grows would fire when it is a week old. It
+    goes on learning, so a new level becomes normal.
 
     State: about 8 KB in a snapshot, 12 KB in memory; cost: about 4 µs a sample. Source: record theory
     (Chandler 1952); SPOT, Siffer et al., KDD 2017, for the bound.
     """
 
+    __slots__ = (
+        "_first_at",
+        "_last_high",
+        "_records",
+        "_score",
+        "_since",
+        "_tail",
+        "_tops",
+        "_views",
+        "bound",
+        "clear_samples",
+        "direction",
+        "firing",
+        "min_deviation",
+        "min_history_s",
+        "min_month",
+        "min_samples",
+        "min_size",
+        "risk",
+        "surprise",
+    )
+
     def __init__(
         self,
         *,
-        risk: float = 0.05,
+        risk: float = 0.01,
         min_size: float = 0.2,
         min_samples: int = 1500,
         min_history_s: float = 172_800.0,
         clear_samples: int = 110,
         min_month: float = 43_200.0,
+        direction: Direction = "both",
+        min_deviation: float = 0.0,
     ) -> None:
+        self.direction = direction
+        self.min_deviation = min_deviation
         self.min_size = min_size
         self.min_samples = min_samples
         self.min_history_s = min_history_s
@@ -45,7 +74,7 @@ class RecordSurprise:
         self.risk = risk
         self.min_month = min_month
         self.firing = False
-        self.surprise = 0.0
+        self.surprise = 0.0  # of the latest sample's records
         self.bound = float("inf")  # the size that fires, as it was at the latest record
         self._score = 0.0
         self._views = Views()
@@ -63,10 +92,18 @@ class RecordSurprise:
 
     def raw_score(self, at: float, value: float) -> float:
         """Take one sample, give its raw score (0 to 1.78); it neither fires nor clears."""
-        seen = self._records.seen
+        values = self._views.update(at, value, self._records.limits)
+        self.surprise = 0.0
+        return self._rank(at, values) if values is not None else 0.0
+
+    def _rank(self, at: float, values: tuple[float, ...]) -> float:
+        """The raw score of the views of a sample that may hold a record."""
+        seen = self._views.seen - 1
         if seen == 0:
             self._first_at = at
-        self.surprise = surprise = self._records.update(self._views.update(at, value))
+        self._records.pass_to(seen)
+        self._records.slow_known = at - self._first_at >= 2 * WEEK_S
+        self.surprise = surprise = self._records.update(values)
         if surprise <= 0.0:
             return 0.0
         self.bound = self._bound(at)
@@ -77,20 +114,25 @@ class RecordSurprise:
         """Take one sample (seconds since 1970, value); NaN and infinities are passed over."""
         if value - value != 0.0:
             return None
-        seen = self._records.seen
-        raw = self.raw_score(at, value)
-        self._score = 0.0
-        if raw > 0.0:
+        values = self._views.update(at, value, self._records.limits)
+        self.surprise = self._score = 0.0
+        if values is not None and (raw := self._rank(at, values)) > 0.0:
             size, bound = self._records.size, self.bound
-            is_high = size >= bound
+            is_high = size >= bound and self._is_watched(value)
             self._score = 1.0 - 0.5 * bound / size if is_high else 0.5 * raw / (raw + HALF_RANK)
             if is_high:
-                self._last_high = seen
+                self._last_high = self._views.seen - 1
                 if not self.firing:
                     return self._fire(at, value, size, bound)
-        if self.firing and seen - self._last_high >= self.clear_samples:
+        if self.firing and self._views.seen - 1 - self._last_high >= self.clear_samples:
             return self._clear(at, value)
         return None
+
+    def _is_watched(self, value: float) -> bool:
+        off = value - self._views.mean
+        if abs(off) < self.min_deviation:
+            return False
+        return self.direction == "both" or (off > 0.0) == (self.direction == "up")
 
     def _top(self, seen: int, surprise: float) -> float:
         """The surprise, if it tops all of the last samples, else 0."""
@@ -136,6 +178,7 @@ class RecordSurprise:
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data, to the last bit."""
+        self._records.pass_to(self._views.seen)
         return {
             "views": self._views.snapshot(),
             "records": self._records.snapshot(),

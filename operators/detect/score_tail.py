@@ -28,6 +28,19 @@ class ScoreTail:
     idea; the chance of a record (Chandler 1952) in place of a fitted quantile.
     """
 
+    __slots__ = (
+        "_began",
+        "_largest",
+        "_peak",
+        "cap",
+        "cluster",
+        "min_month",
+        "min_size",
+        "min_stretch",
+        "risk",
+        "shape",
+    )
+
     def __init__(
         self,
         *,
@@ -35,7 +48,7 @@ class ScoreTail:
         min_size: float,
         min_month: float,
         shape: float = 2.0,
-        min_stretch: float = 2.8,
+        min_stretch: float = 3.5,
         cap: float = 2.0,
         cluster: int = 110,
     ) -> None:

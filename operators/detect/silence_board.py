@@ -9,7 +9,7 @@ from operators.detect.finding import clock_time, number
 from operators.detect.silence import Place, Silence, SilenceFinding
 from policy import PolicySet
 from schemas.anomaly import AnomalyDetected
-from schemas.base import Domain, Pos
+from schemas.base import Domain, Pos, Severity
 from schemas.event import Event
 from schemas.ops import OpsTick
 
@@ -127,7 +127,9 @@ class SilenceBoard:
             why = f"{finding.msg}, after {number(at.timestamp() - said.since)} s (since {clock_time(said.since)})"
             said = said._replace(score=0.0, msg=why, tracking_id=cause.tracking_id if cause else said.tracking_id)
             evidence = (said.tracking_id,)
-        return Event(pos, at, _anomaly(pos, at, ship_id, finding, said, evidence))
+        rule = self._policy.for_ship(ship_id).detect.silence
+        severity = {"series": rule.severity, "device": rule.device_severity, "ship": rule.ship_severity}[finding.scope]
+        return Event(pos, at, _anomaly(pos, at, ship_id, finding, said, evidence, severity))
 
     @staticmethod
     def _silent(ship: _Ship, finding: SilenceFinding) -> dict[str, Quiet]:
@@ -189,7 +191,13 @@ def _summary(finding: SilenceFinding, silent: dict[str, Quiet]) -> Quiet:
 
 
 def _anomaly(
-    pos: Pos, at: datetime, ship_id: str, finding: SilenceFinding, said: Quiet, evidence: tuple[str, ...]
+    pos: Pos,
+    at: datetime,
+    ship_id: str,
+    finding: SilenceFinding,
+    said: Quiet,
+    evidence: tuple[str, ...],
+    severity: Severity | None,
 ) -> AnomalyDetected:
     series = finding.series or "/".join(part for part in (ship_id, finding.device) if part)
     return AnomalyDetected(
@@ -207,6 +215,7 @@ def _anomaly(
         device_id=said.device_id,
         series=series,
         metric_name=said.metric_name or None,
+        severity_hint=severity,
         score=said.score,
         count=max(finding.silent, 1),
         since=datetime.fromtimestamp(said.since, UTC),

@@ -8,13 +8,13 @@ from typing import Any
 from operators.detect.lines import LineTable
 from operators.detect.log_history import LogHistory
 from operators.detect.samples import Found, SampleTable
-from operators.detect.upgrade import from_v2
+from operators.detect.upgrade import from_v2, from_v3
 from policy import PolicySet
 from schemas.event import Event
 from schemas.ops import OpsTick
 from schemas.telemetry import LogMessage, MetricSample
 
-SNAPSHOT_VERSION = 3
+SNAPSHOT_VERSION = 4
 EXPIRY_EVERY = timedelta(minutes=10)
 MIN_ROUND_S = 60
 
@@ -80,13 +80,15 @@ class DetectSlot:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a snapshot, also of the version before; it then behaves as if it had never stopped.
+        """Take over a snapshot, also of a version before; it then behaves as if it had never stopped.
 
         Raises:
             ValueError: for a snapshot of another version, or kept in another number of slots.
         """
         if state["v"] == 2:
             state = from_v2(state)
+        if state["v"] == 3:
+            state = from_v3(state)
         if state["v"] != SNAPSHOT_VERSION:
             raise ValueError(f"detect: snapshot version {state['v']}, expected {SNAPSHOT_VERSION}; start afresh")
         if state["slots"] != self._slots:

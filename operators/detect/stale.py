@@ -90,7 +90,7 @@ class Stale:
         usual = self._gap
         gaps = self._gaps = self._gaps + 1.0
         if gap > level * usual > 0.0 and gaps > min_gaps:
-            gap = self._long(gap, usual)
+            gap = self._long(gap, usual, was_told=finding is not None)
         if gaps >= 2.0 * memory:
             self._forget_half()
         part = 1.0 / gaps
@@ -98,10 +98,16 @@ class Stale:
         self.last = at
         return finding
 
-    def _long(self, gap: float, usual: float) -> float:
-        """A gap above the level is a peak; returns what the mean takes of it."""
+    def _long(self, gap: float, usual: float, *, was_told: bool) -> float:
+        """A gap above the level is a peak; returns what the mean takes of it.
+
+        A silence that was told counts for little at first, and for more each time: one outage must not
+        teach patience, a pause that comes again and again is part of the rhythm.
+        """
         tail = self._tail()
-        tail.add(gap / usual)
+        level, _, _, scale, _ = tail.settings
+        told = level + 2.0 * scale * (1.0 + tail.peaks)
+        tail.add(min(gap / usual, told) if was_told else gap / usual)
         self._peaks, self._excess = tail.peaks, tail.excess
         return tail.settings.level * usual
 

@@ -19,6 +19,9 @@ class TailSettings(NamedTuple):
     memory: float = 1e6
 
 
+_MEMORY = TailSettings._fields.index("memory")
+
+
 class PeakTail:
     """The tail of one series: peaks over a level, and the bound that they put to the risk.
 
@@ -65,8 +68,8 @@ class PeakTail:
 
     def count(self) -> None:
         """One more sample; history that has grown to twice the memory counts half from here."""
-        self.samples += 1.0
-        if self.samples >= 2.0 * self.settings.memory:
+        self.samples = samples = self.samples + 1.0
+        if samples >= 2.0 * self.settings[_MEMORY]:
             self.samples *= 0.5
             self.peaks *= 0.5
             self.excess *= 0.5

@@ -1,5 +1,6 @@
-"""upgrade: a slot's snapshot of the version before, in the layout of this one."""
+"""upgrade: a slot's snapshot of a version before, in the layout of the next."""
 
+from array import array
 from struct import Struct
 from typing import Any
 from uuid import UUID
@@ -47,3 +48,35 @@ def from_v2(state: dict[str, Any]) -> dict[str, Any]:
         )
     samples = {"places": list(places), "subjects": list(subjects), "series": rows, "times": (None, float("-inf"))}
     return {**state, "v": 3, "samples": samples}
+
+
+def from_v3(state: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 kept the views of record_surprise in ten parts; nothing is lost."""
+    rows = [
+        (*row[:4], {name: _in_v4(saved) for name, saved in row[4].items()}, *row[5:])
+        for row in state["samples"]["series"]
+    ]
+    return {**state, "v": 4, "samples": {**state["samples"], "series": rows}}
+
+
+def _in_v4(detector: dict[str, Any]) -> dict[str, Any]:
+    voters = detector.get("voters", {})
+    records = voters.get("record_surprise")
+    if records is None:
+        return detector
+    return {**detector, "voters": {**voters, "record_surprise": {**records, "views": _one_array(records["views"])}}}
+
+
+def _one_array(views: dict[str, Any]) -> dict[str, Any]:
+    """The parts in the order of views.py; the bins of the present time are read anew."""
+    logs, change, week, weeks, hours, day, days, drift, rest, long = views["parts"]
+    numbers = array("d", [drift["count"], -1.0, 0.0, 0.0, 0.0, 0.0])
+    numbers.extend((logs["total"], weeks["total"], days["total"], rest["total"], views["log_before"] or 0.0))
+    numbers.extend((drift["variance"], drift["mean"], drift["up"], drift["down"]))
+    numbers.extend((long["total"], long["squares"], long["mean"], long["variance"], 0.0))
+    rings = [array("d", part["ring"]) for part in (change, logs, weeks, days)]
+    for row in zip(*rings, strict=True):
+        numbers.extend(row)
+    bins = (week, hours, day)
+    arrays = b"".join((rest["ring"], long["ring"], *(part["means"] for part in bins)))
+    return {"numbers": numbers.tobytes() + arrays, "visits": b"".join(part["visits"] for part in bins)}

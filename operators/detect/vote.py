@@ -53,8 +53,8 @@ class Vote:
     def score(self) -> float:
         """Of the latest sample, in [0, 1].
 
-        The highest of the voters that began to fire with it; else record_surprise's, which ranks what
-        does not fire; else the highest of all.
+        That of the finding that began with it; else record_surprise's, which ranks what does not fire;
+        else the highest of all.
         """
         if self._began:
             return self._began
@@ -87,20 +87,20 @@ class Vote:
             self._said.pop(name, None)
             return finding
         self._said[name] = finding._replace(votes=())
-        self._began = max(self._began, finding.score)
         return None
 
     def _finding(self, change: Change, value: float, cleared: Finding | None) -> Finding:
         if change.state == "cleared":
             if cleared is not None and len(self._names) == 1:
                 return cleared._replace(since=min(cleared.since, change.since))
-            msg = f"{number(value)} is as expected again"
+            msg = f"{number(value)}: as expected again, or the new normal"
             return Finding("cleared", 0.0, None, None, None, change.since, msg)
         votes = tuple(sorted((self._said or {}).items()))
         strongest = max((finding for _, finding in votes), key=lambda finding: finding.score)
         says = "; ".join(f"{name}: {finding.msg}" for name, finding in votes)
         is_flapping = change.state == "flapping"
         flapping = f"flapping, fired {change.fired} times; " if is_flapping else ""
+        self._began = strongest.score
         return strongest._replace(
             since=min(strongest.since, change.since),
             msg=f"{flapping}{says if len(self._names) > 1 else strongest.msg}",

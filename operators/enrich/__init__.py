@@ -1,7 +1,7 @@
 """enrich: context and severity for anomalies; everything else passes untouched, in order."""
 
-from operators.enrich.context import ContextSource, open_context
+from operators.enrich.context import ContextSource, open_context, try_context
 from operators.enrich.operator import Enricher, enrich
 from operators.enrich.severity import judge
 
-__all__ = ["ContextSource", "Enricher", "enrich", "judge", "open_context"]
+__all__ = ["ContextSource", "Enricher", "enrich", "judge", "open_context", "try_context"]

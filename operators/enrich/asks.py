@@ -92,13 +92,17 @@ def thing(ask: Ask) -> str:
     return "\n".join(ask.key[1:])
 
 
-def groups(asks: Iterable[Ask]) -> list[list[Ask]]:
-    """Asks in groups for one query each: one ship, and no thing twice (as of another time)."""
-    found: dict[tuple[str, int], list[Ask]] = {}
+def groups(asks: Iterable[Ask], span_s: int | None = None) -> list[list[Ask]]:
+    """Asks in groups for one query each: one ship, and no thing twice (as of another time).
+
+    span_s: the times of a group lie in one span of so many seconds since 1970; None for any times.
+    """
+    found: dict[tuple[str, int, int | None], list[Ask]] = {}
     seen: dict[Key, int] = {}
     for ask in asks:
         layer = seen[ask.key] = seen.get(ask.key, -1) + 1
-        found.setdefault((ask.key[0], layer), []).append(ask)
+        span = None if span_s is None else _micros(ask.at) // (span_s * 1_000_000)
+        found.setdefault((ask.key[0], layer, span), []).append(ask)
     return list(found.values())
 
 

@@ -10,8 +10,9 @@ from typing import Final
 import structlog
 
 from operators.circuit_breaker import BreakerLimits, CircuitBreaker
-from operators.clickhouse import ClickHouseError, Reader, open_client
+from operators.clickhouse import ClickHouseDsn, ClickHouseError, Reader, open_client
 from operators.enrich.asks import Ask, Asker, Found
+from operators.enrich.at_once import at_once
 from operators.enrich.cache import TtlCache
 from operators.enrich.questions import QUESTIONS
 from operators.enrich.round import Round
@@ -29,7 +30,7 @@ class ContextSource:
     """Answers the questions about anomalies, from memory or from ClickHouse.
 
     at_once and known never wait. fetch makes one query a question, whatever the number of anomalies,
-    and stops asking when the timeout has passed. While the breaker is open ClickHouse is not asked
+    all of them at once. While the breaker is open ClickHouse is not asked
     for anomalies at all; a probe in the background finds out when it is back. Thread-safe. State:
     answers for their time to live, at most cache.size of each kind. Nothing survives a restart.
     """
@@ -76,12 +77,10 @@ class ContextSource:
         self._reader.close()
 
     def _ask_all(self, this: Round, askers: Sequence[Asker]) -> None:
-        begun = self._clock()
-        number = self.breaker.begin(begun)
+        wanted = {question: want for question in QUESTIONS if (want := this.wanted(question, askers))}
+        number = self.breaker.begin(self._clock())
         try:
-            for question in QUESTIONS:
-                if self._clock() - begun < self._timeout_s:
-                    this.ask(question, self._reader, askers)
+            at_once([partial(this.ask, question, self._reader, want) for question, want in wanted.items()])
         except Exception as error:
             self.breaker.failed(number, self._clock(), str(error))
             raise
@@ -128,8 +127,27 @@ def open_context(dsn: str, database: str, policy: EnrichPolicy) -> ContextSource
         database,
         max_seconds=policy.timeout_ms / 1000,
         max_rows=MAX_ROWS,
-        max_clients=policy.workers + 1,
+        max_clients=policy.workers * len(QUESTIONS) + 1,
         open_with=partial(open_client, connect_timeout_s=NETWORK_TIMEOUT_S),
         read_timeout_s=NETWORK_TIMEOUT_S,
     )
     return ContextSource(reader, policy)
+
+
+def try_context(dsn: str, database: str, policy: EnrichPolicy, *, shares_chdb: bool = False) -> ContextSource | None:
+    """A source of context, or None where there cannot be one; one warning says why and what to set.
+
+    An embedded database is asked only where this process has it open already (shares_chdb): opening
+    it here would keep it from the archive flow. Never raises for a DSN that cannot be right: a flow
+    whose anomalies go on without context is better than none.
+    """
+    try:
+        if ClickHouseDsn.parse(dsn).embedded and not shares_chdb:
+            log.warning(
+                "no context", reason="the embedded database belongs to another process", then="severity by score"
+            )
+            return None
+        return open_context(dsn, database, policy)
+    except ClickHouseError as error:
+        log.warning("no context", setting="CLICKHOUSE_DSN", reason=str(error), then="severity by score")
+        return None

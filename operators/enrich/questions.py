@@ -30,6 +30,8 @@ Row = Mapping[str, Any]
 MAX_OUTCOME: Final = 200
 MINUTE_S: Final = 60
 HOUR_S: Final = 3600
+SKETCH_S: Final = 4 * HOUR_S
+"""The sketches of series_sketches are of so long each."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Question:
     """One kind of question: whom it is about (None: does not apply), its SQL, and how rows become an answer.
 
     parts: of how many parts its key is. answer takes the rows of one thing (all rows where the ship
-    is what is asked about). fields gives what the answer says about one anomaly.
+    is what is asked about). fields gives what the answer says about one anomaly. span_s: asks in one
+    query must be of one such span of time; None: each is answered as of its own.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Question:
     sql: str
     answer: Callable[[Sequence[Row]], Answer]
     fields: Callable[[Answer, Asker], Mapping[str, Any]] = lambda answer, asker: answer
+    span_s: int | None = None
 
     def ask(self, reader: Reader, asks: Sequence[Ask]) -> list[Answer]:
         """The answers to asks about different things of one ship, in their order, by one query.
@@ -120,7 +124,7 @@ def _device(rows: Sequence[Row]) -> Answer:
 QUESTIONS: Final = (
     Question("device", "what the device is", 2, device_key, sql.DEVICES, _device),
     Question("similar", "similar anomalies", 2, similar_key, sql.SIMILAR, _similar),
-    Question("quantiles", "the metric's p50 and p95", 2, series_key, sql.QUANTILES, _quantiles),
+    Question("quantiles", "the metric's p50 and p95", 2, series_key, sql.QUANTILES, _quantiles, span_s=SKETCH_S),
     Question("errors", "the rank among today's errors", 1, ship_key, sql.ERRORS, _ranks, _rank_of),
     Question("incident", "the last incident", 3, incident_key, sql.INCIDENTS, _incident),
 )

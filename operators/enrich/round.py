@@ -23,15 +23,16 @@ class Round:
         self._answers: dict[tuple[str, Ask], Answer] = {}
         self._problems: dict[str, str] = {}
 
-    def ask(self, question: Question, reader: Reader, askers: Sequence[Asker]) -> None:
-        """Ask one question for all who need it; what ClickHouse refuses becomes the reason why it is missing.
+    def ask(self, question: Question, reader: Reader, wanted: Mapping[Ask, Sequence[Ask]]) -> None:
+        """Ask one question for all who want it; what ClickHouse refuses becomes the reason why it is missing.
+
+        Questions may be asked in threads, each in one.
 
         Raises:
             ClickHouseAwayError: when it is away.
         """
-        wanted = self._wanted(question, askers)
         try:
-            for group in groups(wanted):
+            for group in groups(wanted, question.span_s):
                 for ask, answer in zip(group, question.ask(reader, group), strict=True):
                     self._caches[question.name].put(*ask, answer)
                     for each in (ask, *wanted[ask]):
@@ -42,8 +43,8 @@ class Round:
             self._problems[question.name] = str(error)
             log.warning("context_query_failed", question=question.name, error=str(error))
 
-    def _wanted(self, question: Question, askers: Sequence[Asker]) -> dict[Ask, list[Ask]]:
-        """What memory does not know; asks about one thing within the time to live share one answer."""
+    def wanted(self, question: Question, askers: Sequence[Asker]) -> dict[Ask, list[Ask]]:
+        """What memory does not know, with who else wants it; asks about one thing within its time share one answer."""
         cache = self._caches[question.name]
         near = timedelta(seconds=cache.ttl_s)
         wanted: dict[Ask, list[Ask]] = {}

@@ -12,6 +12,9 @@ DAY_US: Final = 24 * HOUR_US
 WEEK_US: Final = 7 * DAY_US
 
 
+_INCIDENT_OF: Final = "concat(device_id, char(10), incident_type)"
+
+
 def _asked(thing: str) -> str:
     return f"transform({thing}, {{things:Array(String)}}, {{ats:Array(Int64)}}, toInt64(0))"
 
@@ -39,16 +42,11 @@ GROUP BY family
 
 QUANTILES: Final = f"""
 SELECT series AS thing, quantilesDDMerge(0.01, 0.5, 0.95)(sketch) AS quantiles
-FROM
-(
-    SELECT series, sketch, toInt64(toUnixTimestamp(hour)) * 1000000 AS us, {_asked("series")} AS at
-    FROM series_hours
-    WHERE ship_id = {{ship:String}} AND series IN {{things:Array(String)}}
-        AND hour > {_time("first")} - INTERVAL 7 DAY AND hour <= {_time("last")}
-)
-WHERE us <= at AND us > at - {WEEK_US}
+FROM series_sketches
+WHERE ship_id = {{ship:String}} AND series IN {{things:Array(String)}}
+    AND since > {_time("last")} - INTERVAL 7 DAY AND since <= {_time("last")}
 GROUP BY series
-"""  # noqa: S608 - as above
+"""  # noqa: S608 - as above; all asks of a query are of one span, so any of their times is as good
 
 ERRORS: Final = f"""
 SELECT device_id, service, sum(lines) AS logged
@@ -60,35 +58,25 @@ LIMIT 1000
 """  # noqa: S608 - as above; a ship is asked about as of one time a query, so first is last
 
 INCIDENTS: Final = f"""
-SELECT concat(device_id, char(10), incident_type) AS thing,
-    argMax(tuple(incident_id, status, opened_at, updated_at, ifNull(merged_into, ''), ended_by, reason),
-        tuple(us, precedence)) AS last,
-    tupleElement(last, 1) AS id, tupleElement(last, 2) AS how, tupleElement(last, 3) AS opened,
-    tupleElement(last, 4) AS ended, tupleElement(last, 5) AS merged, tupleElement(last, 6) AS who,
-    tupleElement(last, 7) AS why
-FROM
-(
-    SELECT *, toUnixTimestamp64Micro(updated_at) AS us, {_asked("concat(device_id, char(10), incident_type)")} AS at
-    FROM device_incidents
-    WHERE ship_id = {{ship:String}} AND device_id IN {{devices:Array(String)}}
-        AND incident_type IN {{types:Array(String)}} AND updated_at < {_time("last")}
-)
-WHERE us < at
-GROUP BY device_id, incident_type
+SELECT {_INCIDENT_OF} AS thing, incident_id AS id, status AS how, opened_at AS opened, updated_at AS ended,
+    ifNull(merged_into, '') AS merged, ended_by AS who, reason AS why
+FROM device_incidents
+WHERE ship_id = {{ship:String}} AND device_id IN {{devices:Array(String)}}
+    AND incident_type IN {{types:Array(String)}} AND updated_at < {_time("last")}
+    AND toUnixTimestamp64Micro(updated_at) < {_asked(_INCIDENT_OF)}
+ORDER BY updated_at DESC, precedence DESC
+LIMIT 1 BY device_id, incident_type
 """  # noqa: S608 - as above
 
 DEVICES: Final = """
 SELECT device_id AS thing, last.1 AS device_type, last.2 AS vendor, last.3 AS model, last.4 AS location,
-    last.5 AS criticality
-FROM
-(
-    SELECT device_id,
-        argMax(
-            tuple(device_type, vendor, model, location, criticality, removed), tuple(published_at, stream_seq)
-        ) AS last
-    FROM devices
-    WHERE ship_id = {ship:String} AND device_id IN {things:Array(String)}
-    GROUP BY device_id
-)
-WHERE NOT last.6
+    last.5 AS criticality,
+    argMax(
+        tuple(told.device_type, told.vendor, told.model, told.location, told.criticality, told.removed),
+        tuple(published_at, stream_seq)
+    ) AS last
+FROM devices AS told
+WHERE ship_id = {ship:String} AND device_id IN {things:Array(String)}
+GROUP BY device_id
+HAVING NOT last.6
 """

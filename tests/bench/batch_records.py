@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from operators.detect.record_surprise import FILTER_SAMPLES
 from operators.detect.score_tail import FLOOR, MONTH_S, START, ScoreTail
-from operators.detect.views import VIEWS
+from operators.detect.views import VIEWS, WEEK_S
 from tests.bench.batch_views import BatchViews, Floats
 
 
@@ -23,6 +23,7 @@ class BatchRecords:
         self.records, self.records_before = np.zeros(shape), np.zeros(shape)
         self.epoch, self.max_epoch, self.epoch_before, self.in_epoch, self.seen = first_epoch, max_epoch, 0, 0, 0
         self.weight, self.half, self.warm = (np.array([view[i] for view in VIEWS], float) for i in (1, 2, 3))
+        self.slow, self.slow_known = np.array([view.slow for view in VIEWS]), False
 
     def update(self, values: Floats) -> Floats:
         score = np.zeros(values.shape[1])
@@ -61,7 +62,8 @@ class BatchRecords:
             self.records[place] += is_record
         size = self.weight[view] * np.log1p(np.maximum(beyond, 0.0) / self.half[view])
         counts = is_record & (self.seen > self.warm[view])
-        return np.where(counts, worth, 0.0), np.where(counts, size, 0.0)
+        told = counts & (self.slow_known | ~self.slow[view])
+        return np.where(counts, worth, 0.0), np.where(told, size, 0.0)
 
 
 class BatchRecordSurprise:
@@ -93,6 +95,7 @@ class BatchRecordSurprise:
         seen = self.records.seen
         if seen == 0:
             self.first_at = at
+        self.records.slow_known = at - self.first_at >= 2 * WEEK_S
         score = self.records.update(self.views.update(at, x))
         fired = self._fired(seen, at, score, np.flatnonzero(score > 0.0))
         self.recent[seen % FILTER_SAMPLES] = score

@@ -45,7 +45,7 @@ class Load:
         self.names = [(f"device-{number // 10}", f"metric_{number % 10}") for number in range(first, first + series)]
         self._values = values_of(first, series, length)
         self._first = first
-        self._step = step
+        self.step = step
         self._decoder = Decoder("ship-1", DecodeLimits())
         self._likes = [sample for _, sample in self.decoded(0)]
 
@@ -56,7 +56,7 @@ class Load:
 
     def cheap(self, turn: int) -> list[tuple[Event, MetricSample]]:
         """One round, each sample a copy of its series' first with what differs."""
-        at = START + turn * self._step
+        at = START + turn * self.step
         out = []
         for number, (like, value) in enumerate(zip(self._likes, self.values(turn), strict=True)):
             tracking_id = f"00000000-0000-8000-{turn:04x}-{self._first + number:012x}"
@@ -67,7 +67,7 @@ class Load:
 
     def decoded(self, turn: int) -> Iterator[tuple[Event, MetricSample]]:
         """One round as decode makes it, each sample with strings of its own."""
-        at = START + turn * self._step
+        at = START + turn * self.step
         for number, ((device, metric), value) in enumerate(zip(self.names, self.values(turn), strict=True)):
             item = {"service": "bench", "metric_name": metric, "metric_value": value, "ts": at}
             raw = RawMessage(

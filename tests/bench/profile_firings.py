@@ -78,7 +78,7 @@ def figures(*, quick: bool) -> Iterator[Figure]:
     """Every figure of this benchmark, as it is measured."""
     began = time.perf_counter()
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for profile in ("core-fast", "full"):
+        for profile in ("core-fast", "poc", "full"):
             samples = 20_000 if quick else SAMPLES[profile]
             fired = total = 0
             for noise in NOISES:

@@ -3,7 +3,7 @@
     python -m tests.bench.quiet_day --json [--quick] [--hours H] [--seeds N] [--jobs N]
 
 The whole flow, fed in this process with what compose/demo sends, second by second at the shipped
-rates (847,000 samples, about 90,000 lines and 86,400 ticks a day), with each profile and seed. Every
+rates (985,000 samples, about 110,000 lines and 86,400 ticks a day), with each profile and seed. Every
 incident is false. The figures go to standard output, what was found to standard error, in words.
 A day takes half a minute to a minute of one core, so all nine take about six minutes.
 """

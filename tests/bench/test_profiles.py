@@ -4,8 +4,9 @@ import pytest
 
 from operators.detect.samples import SampleTable
 from tests.bench import profiles
+from tests.bench.flow_run import profile_policy
 from tests.bench.load import FLOORS, Load
-from tests.bench.profiles import GOALS, Goal, cost, measure_memory, memory, rounds, sizes
+from tests.bench.profiles import GOALS, Goal, cost, feed, hot_cost, measure_memory, memory, rounds, sizes, teach
 
 STEP = timedelta(seconds=5)
 
@@ -42,6 +43,25 @@ def test_costs_stand_beside_rivers_and_the_goal(profile: str) -> None:
     assert own.floor > 0
     assert against.floor == GOALS[profile].cost_us
     assert len(FLOORS["full"]()) > len(FLOORS["core-fast"]())
+
+
+def test_few_series_stand_beside_the_same_floor() -> None:
+    (hot,) = hot_cost("core-fast", 40)
+    assert (hot.name, hot.unit) == ("profiles.core-fast.cost.hot", "us/sample")
+    assert hot.value > 0
+    assert hot.floor is not None
+
+
+def test_detectors_that_were_taught_know_what_the_table_would_have_told_them() -> None:
+    policy, load = profile_policy("full"), Load(0, 5, 60, STEP)
+    taught, fed = SampleTable(policy, max_series=5), SampleTable(policy, max_series=5)
+    feed(taught, load.cheap(0))
+    teach(taught, load, range(1, 60))
+    for turn in range(60):
+        feed(fed, load.cheap(turn))
+    machines = [[row[4] for row in table.snapshot()["series"]] for table in (taught, fed)]
+    assert machines[0] == machines[1]
+    assert machines[0]
 
 
 def test_a_slower_table_costs_more(monkeypatch: pytest.MonkeyPatch) -> None:

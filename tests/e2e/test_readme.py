@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.test_fast_path import of_device
+from tests.e2e.test_fast_path import attack, of_device
 from tests.support.nats import free_port, until
 from tests.support.system import WATCHKEEPER, Ship, running
 
@@ -119,6 +119,50 @@ def _replay(tmp_path: Path, ship: Ship) -> None:
     assert "incidents" in done.stderr
 
 
+def _asked(ship: Ship, *words: str) -> subprocess.CompletedProcess[str]:
+    return watchkeeper(*words, env={"PATH": "/usr/bin", "NATS_URL": ship.nats_url, "USER": "ana", "COLUMNS": "80"})
+
+
+def _url(ship: Ship) -> str:
+    return str(ship.http.base_url)
+
+
+def _incident(ship: Ship) -> str:
+    ship.publish(*attack("gw-readme"))
+    (incident,) = until(lambda: of_device(ship, "gw-readme"), seconds=20, what="an incident")
+    return str(incident["incident_id"])
+
+
+def _plot(tmp_path: Path, ship: Ship) -> None:
+    done = watchkeeper("plot", "ship-1/vsat-1/vsat/rf_snr_db", "--capture", str(STORY), env={"COLUMNS": "80"})
+    assert done.returncode == 0, done.stderr
+    assert "rf_snr_db" in done.stdout
+
+
+def _ack(tmp_path: Path, ship: Ship) -> None:
+    done = _asked(ship, "ack", _incident(ship), "--api", _url(ship))
+    assert done.returncode == 0, done.stderr
+    assert "is acknowledged, by ana" in done.stdout
+
+
+def _silence(tmp_path: Path, ship: Ship) -> None:
+    assert "--match" in watchkeeper("silence", "--help").stdout
+    done = _asked(ship, "silence", "--match", "device_id=gw-quiet", "--for", "2h", "--reason", "work on it")
+    assert done.returncode == 0, done.stderr
+
+
+def _why(tmp_path: Path, ship: Ship) -> None:
+    done = _asked(ship, "why", _incident(ship), "--api", _url(ship))
+    assert done.returncode == 0, done.stderr
+    assert "gw-readme" in done.stdout
+
+
+def _devices(tmp_path: Path, ship: Ship) -> None:
+    (tmp_path / "devices.yaml").write_text("devices:\n  rtr-9: {device_type: router}\n")
+    done = _asked(ship, "devices", "import", str(tmp_path / "devices.yaml"), "--api", _url(ship))
+    assert done.returncode == 0, done.stderr
+
+
 def _policy_check(tmp_path: Path, ship: Ship) -> None:
     assert watchkeeper("policy", "check").stdout.startswith("policy is right")
 
@@ -136,6 +180,11 @@ COMMANDS: dict[str, Callable[[Path, Ship], None]] = {
     "watchkeeper clickhouse": _clickhouse,
     "watchkeeper capture FILE": _capture,
     "watchkeeper replay FILE --final": _replay,
+    "watchkeeper plot SERIES": _plot,
+    "watchkeeper ack INCIDENT": _ack,
+    "watchkeeper silence --help": _silence,
+    "watchkeeper why ID": _why,
+    "watchkeeper devices import FILE": _devices,
     "watchkeeper policy check": _policy_check,
     "watchkeeper doctor": _doctor,
 }

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from policy.correlate import InhibitPolicy, InhibitRule
 from schemas.anomaly import AnomalyEnriched
 from tests.support.ship import POLICY, Ship, changed, clears, fires
 
@@ -53,3 +54,105 @@ def test_after_a_merge_both_keys_lead_to_the_one_that_goes_on() -> None:
 def test_what_lacks_the_link_is_not_merged() -> None:
     ship = bridged().take(attack(0, "fw-1", None), attack(5, "srv-1", None))
     assert len(ship.by_status("open")) == 2
+
+
+def test_the_title_says_where_it_is() -> None:
+    ship = bridged().take(attack(0, "fw-1", "10.0.0.9"), attack(5, "srv-1", "10.0.0.7"))
+    ship.take(attack(9, "srv-1", "10.0.0.9", series="more"))
+    assert ship.by_status("open")[0].title == "Authentication attack on fw-1 and srv-1"
+    ship.take(attack(20, "srv-2", "10.0.0.9")).until(60)
+    assert ship.by_status("open")[0].title == "Authentication attack on fw-1 and 2 more devices"
+
+
+def test_every_finding_that_waited_links() -> None:
+    """Three findings make the second incident; the first of them, not the last, named the attacker of the first."""
+    ship = bridged(min_events=2).take(attack(0, "srv-1", "10.0.0.9", series="a"))
+    ship.take(attack(1, "fw-1", "10.0.0.9", series="b"), attack(2, "fw-1", "10.0.0.9", series="c"))
+    ship.restart().take(attack(3, "srv-1", None, series="d")).until(60)
+    (incident,) = ship.by_status("open")
+    assert incident.anomaly_count == 4
+    assert {each.device_id for each in incident.scope} == {"fw-1", "srv-1"}
+
+
+def test_what_waits_under_a_key_joins_when_a_link_finds_the_incident() -> None:
+    ship = bridged(min_events=2).take(attack(0, "srv-1", "10.0.0.7", series="a"))
+    ship.take(attack(1, "fw-1", "10.0.0.9", series="b"), attack(2, "fw-1", "10.0.0.9", series="c"))
+    ship.take(attack(3, "srv-1", "10.0.0.9", series="d")).until(60)
+    (incident,) = ship.now.values()
+    assert incident.anomaly_count == 4
+    for series in "abcd":
+        ship.take(clears(100, "srv-1", "auth_attack", series=series))
+    assert [each.status for each in ship.until(1000).now.values()] == ["resolved"]
+
+
+def test_after_its_age_every_key_of_a_merged_incident_leads_to_the_successor() -> None:
+    ship = bridged(max_age_s=600).take(attack(0, "fw-1", "10.0.0.9"), attack(5, "srv-1", "10.0.0.7"))
+    ship.take(attack(9, "srv-1", "10.0.0.9", series="more"), attack(700, "fw-1", None, series="next"))
+    ship.restart().take(attack(710, "srv-1", None, series="last"))
+    assert len(ship.by_status("open")) == 1
+    for series in ("aurora/fw-1/node/auth_attack", "aurora/srv-1/node/auth_attack", "more", "next", "last"):
+        ship.take(clears(800, "srv-1", "auth_attack", series=series))
+    assert ship.until(1200).by_status("open") == []
+
+
+def test_a_word_on_the_old_incident_does_not_lead_its_key_back_to_it() -> None:
+    ship = bridged(max_age_s=600).take(attack(0, "fw-1", None), attack(700, "fw-1", None, series="next"))
+    old, new = ship.now
+    ship.command(710, "comment", old, args={"text": "see the other"})
+    ship.restart().take(attack(720, "fw-1", None, series="last")).until(800)
+    assert (ship.now[old].anomaly_count, ship.now[new].anomaly_count) == (1, 2)
+
+
+def test_a_silenced_and_a_told_incident_are_told_when_they_are_one() -> None:
+    ship = bridged()
+    silence = {"matchers": {"device_id": "fw-1"}, "duration_s": 600}
+    ship.command(0, "silence", args=silence, reason="test")
+    ship.take(attack(1, "fw-1", "10.0.0.9"), attack(5, "srv-1", "10.0.0.7"))
+    ship.take(attack(9, "srv-1", "10.0.0.9", series="more"))
+    (incident,) = ship.by_status("open")
+    assert ship.events(incident.incident_id) == ["created", "merged", "surfaced"]
+
+
+def test_a_merged_cause_goes_on_explaining() -> None:
+    rule = InhibitRule(cause=("auth_attack",), symptom=("app_degradation",))
+    policy = bridged().policy
+    ship = Ship(changed(policy, inhibit=InhibitPolicy(rules=(rule,))))
+    ship.take(attack(0, "fw-1", "10.0.0.9"), attack(5, "srv-1", "10.0.0.7"), fires(6, "srv-1", "app_degradation"))
+    first, _, symptom = ship.now
+    ship.take(attack(9, "srv-1", "10.0.0.9", series="more")).restart().until(2000)
+    assert (ship.now[symptom].status, ship.now[symptom].inhibited_by) == ("suppressed", first)
+    assert len(ship.records) == 1, "it passes on, it is not held back anew"
+
+
+def test_two_that_explain_each_other_through_a_third_do_not_hide_when_merged() -> None:
+    """A explains B explains C; A and C turn out to be one: it is not explained by what it explains."""
+    rule = InhibitRule(cause=("auth_attack", "network_issue"), symptom=("auth_attack", "network_issue"))
+    ship = Ship(changed(bridged().policy, inhibit=InhibitPolicy(rules=(rule,))), b=("a",), c=("b",))
+    ship.take(attack(0, "a", "10.0.0.9"), fires(1, "b", "network_issue"), attack(2, "c", "10.0.0.7"))
+    assert len(ship.by_status("open")) == 1
+    ship.take(attack(3, "c", "10.0.0.9", series="more")).until(100)
+    assert [each.scope[0].device_id for each in ship.by_status("open")] == ["a"]
+    assert [each.scope[0].device_id for each in ship.by_status("suppressed")] == ["b"]
+
+
+def test_links_are_bounded_and_what_does_not_fit_is_counted() -> None:
+    ship = bridged()
+    for n in range(1005):
+        ship.take(attack(n / 100, "fw-1", f"10.0.{n // 250}.{n % 250}"))
+    assert ship.correlator.take_counts() == {"link_cap": 5}
+
+
+def test_two_that_are_held_back_do_not_hide_behind_what_they_explain() -> None:
+    """C is silenced and explains B, which explains A; A and C turn out to be one: it is told, with B as its impact."""
+    rules = (
+        InhibitRule(cause=("auth_attack",), symptom=("network_issue",)),
+        InhibitRule(cause=("network_issue",), symptom=("auth_attack",)),
+    )
+    ship = Ship(changed(bridged().policy, inhibit=InhibitPolicy(rules=rules)), a=("b",), b=("c",), c=("b",))
+    silence = {"matchers": {"device_id": "c"}, "duration_s": 600}
+    ship.command(0, "silence", args=silence, reason="test")
+    ship.take(attack(1, "c", "10.0.0.7"), fires(2, "b", "network_issue"), attack(3, "a", "10.0.0.9"))
+    assert ship.by_status("open") == []
+    ship.take(attack(4, "a", "10.0.0.7", series="more")).until(100)
+    assert [each.scope[0].device_id for each in ship.by_status("open")] == ["c"]
+    assert [each.scope[0].device_id for each in ship.by_status("suppressed")] == ["b"]

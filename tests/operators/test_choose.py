@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from operators.detect.choose import SHIPPED, Place, build, choose_detectors, metric_rule
-from operators.detect.custom import check_custom
+from operators.detect.custom import Guarded, check_custom
 from operators.detect.finding import Finding, MetricDetector
 from operators.detect.slot import DetectSlot
 from operators.detect.vote import Vote
@@ -98,8 +98,9 @@ def test_a_detector_of_ones_own_takes_one_file_and_one_policy_entry(tmp_path: Pa
     policies = policy(tmp_path, OWN)
     check_custom(policies)
     (machine,) = machines(policies).values()
-    assert isinstance(machine, Jump)
-    assert machine.most == 25
+    assert isinstance(machine, Guarded)
+    assert isinstance(machine.machine, Jump)
+    assert machine.machine.most == 25
     slot = DetectSlot(policies, max_series=10)
     values = [50.0, 51.0, 90.0, 91.0] + [90.0] * 40
     found = [
@@ -181,8 +182,9 @@ def test_risk_is_passed_to_a_constructor_that_takes_it(tmp_path: Path) -> None:
     policies = policy(tmp_path, f"outliers: {{detectors: [mine]}}\ncustom: {{mine: {{class: '{HERE}:Risky'}}}}\n")
     check_custom(policies)
     (machine,) = machines(policies).values()
-    assert isinstance(machine, Risky)
-    assert machine.most == pytest.approx(1.0 / policies.default.detect.outliers.risk_per_sample)
+    assert isinstance(machine, Guarded)
+    assert isinstance(machine.machine, Risky)
+    assert machine.machine.most == pytest.approx(1.0 / policies.default.detect.outliers.risk_per_sample)
 
 
 @pytest.mark.parametrize(
@@ -233,3 +235,30 @@ def test_a_custom_detector_of_one_ship_is_checked_as_well(tmp_path: Path) -> Non
     )
     with pytest.raises(PolicyError, match="ship aurora"):
         check_custom(load_policy(tmp_path))
+
+
+class Bomb(Jump):
+    """Passes every trial, and fails on a value that no trial has."""
+
+    def update(self, at: float, value: float) -> Finding | None:
+        if value == 1e6:
+            raise RuntimeError("boom")
+        return super().update(at, value)
+
+    @property
+    def score(self) -> float:
+        return 7.0
+
+
+def test_a_detector_that_fails_later_does_not_stop_the_flow_and_clears_what_it_fired() -> None:
+    machine = Guarded("own:Bomb", Bomb(most=25))
+    said = [machine.update(5.0 * i, value) for i, value in enumerate([50.0, 90.0, 1e6, 50.0, 500.0])]
+    assert [each.state if each else None for each in said] == [None, "firing", "cleared", None, None]
+    cleared = said[2]
+    assert cleared is not None
+    assert "own:Bomb failed (RuntimeError: boom)" in cleared.msg
+    assert (machine.firing, machine.score) == (False, 0.0)
+
+
+def test_a_score_beyond_one_is_cut() -> None:
+    assert Guarded("own:Bomb", Bomb(most=25)).score == 1.0

@@ -2,8 +2,12 @@
 
 import pytest
 
+from operators.correlate.operator import CorrelateSlot
+from policy import load_policy
+from schemas.event import Event
+from schemas.ops import AuditEvent, OpsCommand, OpsTick
 from tests.support.make import at
-from tests.support.ship import Ship, clears, fires
+from tests.support.ship import POLICY, Ship, clears, fires
 
 
 def opened(seconds: float = 0) -> tuple[Ship, str]:
@@ -127,3 +131,91 @@ def test_an_incident_that_grows_beyond_its_silence_is_told() -> None:
     assert len(ship.by_status("suppressed")) == 1
     ship.take(fires(2, "srv-1", "resource_pressure", service="mail", series="other"))
     assert len(ship.by_status("open")) == 1
+
+
+def test_a_silence_counts_what_it_muted_and_leaves_the_table_when_it_ends() -> None:
+    ship, _ = opened()
+    args = {"matchers": {"device_id": "srv-*"}, "duration_s": 600}
+    ship.command(10, "silence", args=args, reason="x")
+    ship.take(fires(20, "srv-2", "resource_pressure"), fires(30, "other", "resource_pressure"))
+    silences = ship.restart().correlator._desk.muting.silences
+    assert [(each.hits, each.last_hit_at) for each in silences.all()] == [(2, at(20))]
+    ship.until(609)
+    assert len(silences) == 1
+    ship.until(610)
+    assert len(silences) == 0
+
+
+def test_ended_silences_make_room_for_new_ones() -> None:
+    limits = POLICY.maintenance.silences.model_copy(update={"max_active": 2})
+    maintenance = POLICY.maintenance.model_copy(update={"silences": limits})
+    ship = Ship(POLICY.model_copy(update={"maintenance": maintenance}))
+    args = {"matchers": {"device_id": "a"}, "duration_s": 60}
+    told = [ship.command(second, "silence", args=args, reason="x").outcome for second in (0, 1, 2, 70)]
+    assert told == ["applied", "applied", "refused", "applied"]
+
+
+@pytest.mark.parametrize(
+    ("action", "args"),
+    [
+        ("unsilence", {"silence_id": 5}),
+        ("unsilence", {"silence_id": {"a": "b"}}),
+        ("assign", {"assignee": ["eva"]}),
+        ("comment", {"text": {"a": 1}}),
+        ("silence", {"matchers": [], "duration_s": "long"}),
+        ("silence", {"matchers": {"device_id": "a"}, "expires_at": "9999-12-31T23:59:59-14:00"}),
+        ("silence", {"matchers": {"device_id": "a"}, "duration_s": float("nan")}),
+    ],
+)
+def test_nonsense_is_refused_and_stops_nothing(action: str, args: dict[str, object]) -> None:
+    ship, incident_id = opened()
+    assert ship.command(1, action, incident_id, args=args, reason="x").outcome == "refused"
+
+
+def test_endless_words_are_cut() -> None:
+    ship, incident_id = opened()
+    words = "x" * 1_000_000
+    for action in ("ack", "comment", "resolve", "reopen", "silence"):
+        answer = ship.command(1, action, incident_id, reason=words, args={"assignee": words})
+        assert len(answer.model_dump_json()) < 10_000
+    assert ship.command(2, "ack", words).outcome == "refused"
+    assert len(ship.said[-1].model_dump_json()) < 10_000
+    assert len(ship.now[incident_id].model_dump_json()) < 20_000
+
+
+def test_a_command_is_forgotten_after_seven_days_and_then_so_is_a_ship_never_heard_of() -> None:
+    slot = CorrelateSlot(load_policy(None))
+    command = OpsCommand(command_id="c", ship_id="nowhere", action="ack", incident_id="i", by="chief")
+    (answer,) = slot.process(Event((1, 0), at(0), command))
+    assert isinstance(answer.message, AuditEvent)
+    assert (answer.message.outcome, answer.message.ship_id) == ("refused", "nowhere")
+    week = 7 * 86_400
+    for second, known in ((week - 1, ["nowhere"]), (week, [])):
+        list(slot.process(Event((second, 0), at(second), OpsTick(ship_id="aurora"))))
+        assert list(slot.ships) == known
+
+
+def test_what_a_person_reopens_stays_open_until_a_person_or_a_clearing_ends_it() -> None:
+    ship, incident_id = opened()
+    ship.take(clears(1, "srv-1", "resource_pressure")).until(500)
+    ship.command(600, "reopen", incident_id)
+    assert ship.restart().until(9000).now[incident_id].status == "open"
+    ship.take(fires(9000, "srv-1", "resource_pressure"), clears(9001, "srv-1", "resource_pressure")).until(9200)
+    assert ship.now[incident_id].status == "resolved"
+
+
+def test_what_a_person_reopened_and_silenced_comes_back() -> None:
+    ship, incident_id = opened()
+    ship.take(clears(1, "srv-1", "resource_pressure")).until(500)
+    ship.command(600, "reopen", incident_id)
+    ship.command(601, "silence", args={"matchers": {"device_id": "srv-1"}, "duration_s": 60}, reason="x")
+    assert ship.until(660).now[incident_id].status == "suppressed"
+    assert ship.until(661).now[incident_id].status == "open"
+
+
+def test_an_acknowledged_incident_that_is_silenced_comes_back_acknowledged() -> None:
+    ship, incident_id = opened()
+    ship.command(1, "ack", incident_id)
+    ship.command(2, "silence", args={"matchers": {"device_id": "srv-1"}, "duration_s": 60}, reason="x")
+    assert ship.until(70).now[incident_id].status == "ack"
+    assert ship.events(incident_id) == ["created", "acknowledged", "suppressed", "surfaced"]

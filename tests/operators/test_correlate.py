@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
-from operators.correlate.operator import CorrelateSlot
+from operators.correlate.operator import CorrelateLogic, CorrelateSlot
 from operators.correlate.ship import ShipCorrelator
+from operators.observability import FlowMetrics
 from policy import Policy, load_policy
 from schemas.anomaly import AnomalyEnriched
 from schemas.base import Severity
 from schemas.event import Event
 from schemas.incident import IncidentPublished, SuppressionRecord
 from schemas.insight import EnrichmentRequest
-from schemas.ops import OpsTick
+from schemas.ops import Device, OpsTick
 from tests.support.make import at, enriched
 
 POLICY_SET = load_policy(None)
@@ -324,3 +325,67 @@ def test_an_incident_does_not_wait_for_what_had_fallen_quiet_before_it_opened() 
 
 def _log(seconds: float, fields: dict[str, Any]) -> AnomalyEnriched:
     return enriched(seconds, **fields)
+
+
+def test_what_waits_is_bounded_and_what_gives_way_is_counted() -> None:
+    timeline = Timeline(resource_pressure={"min_events": 3}, max_open_incidents=3)
+    for n in range(5):
+        timeline.take(enriched(n, device_id=f"srv-{n}"))
+    assert timeline.ship.take_counts() == {"pending_cap": 2}
+    timeline.take(*(enriched(10 + n, device_id="srv-4", detector=f"x{n}") for n in range(2)))
+    assert [each.anomaly_count for each in timeline.incidents] == [3]
+
+
+def test_resolved_incidents_are_bounded_too() -> None:
+    timeline = Timeline(max_open_incidents=3, suppression_ttl_s=86_400)
+    for n in range(6):
+        timeline.take(enriched(200.0 * n, device_id=f"srv-{n}"))
+        timeline.take(cleared(200.0 * n + 1, device_id=f"srv-{n}")).until(200.0 * n + 100)
+    assert timeline.ship.take_counts() == {"resolved_cap": 3}
+    timeline.take(enriched(2000, device_id="srv-0"), enriched(2001, device_id="srv-5"))
+    assert [each.event for each in timeline.incidents[-2:]] == ["created", "reopened"]
+
+
+def test_what_the_ships_drop_is_in_the_metrics() -> None:
+    metrics = FlowMetrics("test")
+    logic = CorrelateLogic(CorrelateSlot(POLICY_SET), metrics)
+    too_many = tuple(f"d{n}" for n in range(300))
+    logic.on_batch([Event((1, 0), at(0), Device(ship_id="aurora", device_id="a", depends_on=too_many))])
+    logic.on_batch([Event((2, -1), at(1), OpsTick(ship_id="aurora"))])
+    assert metrics.dropped.labels("device_too_big")._value.get() == 1
+
+
+def test_several_ships_of_a_slot_do_not_see_each_other_and_a_tick_is_for_all() -> None:
+    slot = CorrelateSlot(POLICY_SET)
+    said: list[Any] = []
+    for n, ship_id in enumerate(("aurora", "borealis")):
+        for state in ("firing", "cleared"):
+            body = enriched(n, ship_id=ship_id, state=state)
+            said += [each.message for each in slot.process(Event((n, 0), at(n), body))]
+    said += [each.message for each in slot.process(Event((9, -1), at(1000), OpsTick(ship_id="cassiopeia")))]
+    told = [(each.ship_id, each.event) for each in said if isinstance(each, IncidentPublished)]
+    assert told == [("aurora", "created"), ("borealis", "created"), ("aurora", "resolved"), ("borealis", "resolved")]
+    assert sorted(slot.ships) == ["aurora", "borealis"]
+
+
+def test_what_is_due_comes_before_the_inventory_that_arrives_later() -> None:
+    """The symptom surfaces at its time, though the entry that arrives after it would have kept it held back."""
+    slot = CorrelateSlot(POLICY_SET)
+    story: list[Any] = [
+        (0, Device(ship_id="aurora", device_id="mail", depends_on=("vsat-1",))),
+        (0, enriched(0, device_id="vsat-1", incident_type="comms_outage")),
+        (1, enriched(1, device_id="mail", incident_type="app_degradation")),
+        (2, enriched(2, device_id="vsat-1", incident_type="comms_outage", state="cleared")),
+        (100, enriched(100, device_id="vsat-2", incident_type="comms_outage")),
+        (900, Device(ship_id="aurora", device_id="mail", depends_on=("vsat-2",))),
+    ]
+    said = [each.message for n, (s, body) in enumerate(story) for each in slot.process(Event((n, 0), at(s), body))]
+    incidents = [each for each in said if isinstance(each, IncidentPublished)]
+    assert [each.updated_at for each in incidents if each.event == "surfaced"] == [at(122 + 360)]
+
+
+def test_stale_deadlines_do_not_pile_up() -> None:
+    timeline = Timeline()
+    for n in range(5000):
+        timeline.take(enriched(20.0 * n, device_id=f"srv-{n % 3}", series=f"m{n % 9}"))
+    assert len(timeline.ship._deadlines._heap) < 300

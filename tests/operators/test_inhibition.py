@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from schemas.base import Severity
+from schemas.insight import EnrichmentRequest
+from tests.support.make import at
 from tests.support.ship import POLICY, Ship, changed, clears, fires
 
 SATCOM = {"rtr_1": ("vsat_1",), "mail": ("rtr_1",), "crew": ("rtr_1",), "local": ()}
@@ -102,3 +105,140 @@ def test_a_silenced_cause_still_explains() -> None:
     ship.command(0, "silence", args={"matchers": {"device_id": "vsat-1"}, "duration_s": 3600}, reason="known")
     ship.take(fires(1, "vsat-1", "comms_outage"), fires(5, "mail", "app_degradation"))
     assert ship.by_status("open") == []
+
+
+def test_a_symptom_of_an_acknowledged_cause_stays_its_impact() -> None:
+    ship = satcom().take(fires(0, "vsat-1", "comms_outage"))
+    (cause,) = ship.now
+    ship.command(1, "ack", cause)
+    ship.take(fires(5, "mail", "app_degradation")).until(60)
+    assert [each.inhibited_by for each in ship.by_status("suppressed")] == [cause]
+    assert [each.device_id for each in ship.now[cause].impact] == ["mail"]
+
+
+def test_a_cause_resolved_by_hand_lets_go_of_its_symptoms_after_surface_s() -> None:
+    ship = satcom().take(fires(0, "vsat-1", "comms_outage"), fires(5, "mail", "app_degradation"))
+    cause, mail = ship.now
+    ship.command(10, "resolve", cause)
+    ship.restart().until(369)
+    assert ship.now[mail].status == "suppressed"
+    ship.until(370)
+    assert ship.events(mail) == ["created", "surfaced"]
+
+
+def test_a_cause_reopened_by_hand_while_it_fires_explains_again() -> None:
+    ship = satcom().take(fires(0, "vsat-1", "comms_outage"), fires(5, "mail", "app_degradation"))
+    cause, mail = ship.now
+    ship.command(10, "resolve", cause)
+    ship.take(fires(20, "crew", "app_degradation"))
+    assert [each.scope[0].device_id for each in ship.by_status("open")] == ["crew"]
+    ship.command(30, "reopen", cause)
+    ship.until(2000)
+    assert [each.incident_id for each in ship.by_status("open")] == [cause]
+    assert ship.events(mail) == ["created"]
+    crew = next(each for each in ship.now.values() if each.scope[0].device_id == "crew")
+    assert ship.events(crew.incident_id) == ["created", "suppressed"]
+
+
+def test_a_cause_that_comes_back_keeps_its_symptoms() -> None:
+    ship = satcom().take(fires(0, "vsat-1", "comms_outage"), fires(5, "mail", "app_degradation"))
+    ship.take(clears(10, "vsat-1", "comms_outage")).until(200)
+    ship.take(fires(300, "vsat-1", "comms_outage")).restart().until(3000)
+    assert [each.incident_type for each in ship.by_status("open")] == ["comms_outage"]
+    assert [each.ts for each in ship.records if each.kind == "inhibited"] == [at(5), at(490)]
+
+
+def test_a_cause_that_comes_back_does_not_take_back_what_was_told_long_before() -> None:
+    ship = satcom().take(fires(0, "vsat-1", "comms_outage"), clears(10, "vsat-1", "comms_outage")).until(200)
+    ship.take(fires(300, "mail", "app_degradation"), fires(1500, "vsat-1", "comms_outage"))
+    assert len(ship.by_status("open")) == 2
+
+
+def test_the_successor_of_a_cause_goes_on_as_the_cause() -> None:
+    types = dict(POLICY.correlate.incident_types)
+    types["comms_outage"] = types["comms_outage"].model_copy(update={"max_age_s": 600})
+    ship = satcom(incident_types=types).take(fires(0, "vsat-1", "comms_outage"), fires(5, "mail", "app_degradation"))
+    old, mail = ship.now
+    ship.command(6, "assign", old, args={"assignee": "eva"})
+    ship.take(fires(700, "vsat-1", "comms_outage", series="second")).restart().until(720)
+    assert len(ship.records) == 1, "it passes on, it is not held back anew"
+    (new,) = ship.until(2000).by_status("open")
+    assert len(ship.records) == 1
+    assert (new.successor_of, new.assignee) == (old, "eva")
+    assert [each.device_id for each in new.impact] == ["mail"]
+    assert ship.now[mail].inhibited_by == new.incident_id
+    for n, series in enumerate(("aurora/vsat-1/node/comms_outage", "second")):
+        ship.take(clears(2000 + n, "vsat-1", "comms_outage", series=series))
+    ship.until(2001 + 120 + 360)
+    assert [each.incident_id for each in ship.by_status("open")] == [mail]
+
+
+def test_a_symptom_that_ends_by_age_has_a_successor_that_is_held_back_too() -> None:
+    types = dict(POLICY.correlate.incident_types)
+    types["app_degradation"] = types["app_degradation"].model_copy(update={"max_age_s": 600})
+    ship = satcom(incident_types=types)
+    ship.take(fires(0, "vsat-1", "comms_outage", series="aurora/vsat-1/modem/log:down", anomaly_type="log_pattern"))
+    ship.take(fires(5, "mail", "app_degradation"), fires(700, "mail", "app_degradation", series="second")).until(800)
+    assert [each.incident_type for each in ship.by_status("open")] == ["comms_outage"]
+
+
+def test_of_two_causes_the_second_explains_when_the_first_is_over() -> None:
+    ship = satcom().take(fires(0, "vsat-1", "comms_outage"), fires(1, "rtr-1", "comms_outage"))
+    ship.take(fires(5, "mail", "app_degradation"))
+    first, second, mail = ship.now
+    assert ship.now[mail].inhibited_by == first
+    ship.take(clears(10, "vsat-1", "comms_outage")).until(1000)
+    assert ship.events(mail) == ["created", "updated"]
+    assert ship.now[mail].inhibited_by == second
+    assert [each.device_id for each in ship.now[second].impact] == ["mail"]
+    ship.take(clears(1000, "rtr-1", "comms_outage")).until(2000)
+    assert [each.incident_id for each in ship.by_status("open")] == [mail]
+
+
+def test_a_symptom_that_gets_worse_stays_its_causes_impact() -> None:
+    ship = satcom().take(fires(0, "vsat-1", "comms_outage"), fires(5, "mail", "app_degradation"))
+    worse = fires(6, "mail", "app_degradation", series="second", severity=Severity.CRITICAL)
+    last = list(ship.take(worse).now.values())[-1]
+    assert (ship.events(last.incident_id), last.status, last.severity) == (
+        ["created", "escalated"],
+        "suppressed",
+        "critical",
+    )
+
+
+def test_a_symptom_that_spreads_to_where_its_cause_does_not_reach_is_told() -> None:
+    types = dict(POLICY.correlate.incident_types)
+    types["app_degradation"] = types["app_degradation"].model_copy(update={"keys": ("service",)})
+    ship = satcom(incident_types=types).take(fires(0, "vsat-1", "comms_outage"), fires(5, "mail", "app_degradation"))
+    ship.take(fires(6, "local", "app_degradation"))
+    mail = list(ship.now)[1]
+    assert ship.events(mail) == ["created", "surfaced"]
+
+
+def test_nobody_is_asked_to_enrich_what_is_held_back_until_it_is_told() -> None:
+    ship = satcom().take(fires(0, "vsat-1", "comms_outage"), fires(5, "mail", "app_degradation"))
+    cause, mail = ship.now
+    assert _asked(ship) == [cause]
+    ship.take(clears(10, "vsat-1", "comms_outage")).until(2000)
+    assert _asked(ship) == [cause, mail]
+
+
+def _asked(ship: Ship) -> list[str]:
+    return [each.incident_id for each in ship.said if isinstance(each, EnrichmentRequest)]
+
+
+def test_an_inhibition_says_that_it_lasts_a_day_at_most_since_nobody_knows() -> None:
+    ship = satcom().take(fires(0, "vsat-1", "comms_outage"), fires(5, "mail", "app_degradation"))
+    (record,) = ship.records
+    assert record.until == at(5 + 86_400)
+
+
+def test_a_storm_while_a_cause_inhibits_ends_and_the_cause_still_explains() -> None:
+    storm = POLICY.correlate.storm.model_copy(update={"opened": 4, "within_s": 60, "calm_s": 120})
+    ship = satcom(storm=storm).take(fires(0, "vsat-1", "comms_outage"), fires(1, "mail", "app_degradation"))
+    ship.take(*(fires(2 + n, f"d{n}", "equipment_fault") for n in range(4))).take(fires(10, "crew", "app_degradation"))
+    assert [each.incident_type for each in ship.by_status("open")] == ["incident_storm"]
+    ship.restart().take(*(clears(20, f"d{n}", "equipment_fault") for n in range(4))).until(300)
+    assert [each.incident_type for each in ship.by_status("open")] == ["comms_outage"]
+    held = [each for each in ship.by_status("suppressed") if each.incident_type == "app_degradation"]
+    assert len(held) == 2

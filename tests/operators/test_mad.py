@@ -1,12 +1,14 @@
 import random
 from array import array
+from math import sqrt
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.detect.mad import Mad, mad_settings, median_and_mad
+from operators.detect.excursion import Excursion
+from operators.detect.mad import LONG_FADING, LONG_PART, Mad, MadSettings, mad_settings, median_and_mad
 
 Number = st.one_of(st.floats(-1e9, 1e9), st.integers(-3, 3).map(float))
 
@@ -37,6 +39,54 @@ def test_the_window_is_the_latest_samples(values: list[float], window: int) -> N
     stored = array("d")
     stored.frombytes(machine.snapshot()["window"])
     assert list(stored) == values[-window:]
+
+
+class PlainMad:
+    """Mad by its equations: the deviation of every sample is computed, needed or not."""
+
+    def __init__(self, settings: MadSettings) -> None:
+        self.settings = settings
+        self.judge = Excursion(settings.judge)
+        self.window: list[float] = []
+        self.seen = self.slow = self.long = 0.0
+
+    def update(self, at: float, value: float) -> int:
+        own, change = self.settings, 0
+        if self.window:
+            median, deviation, _ = median_and_mad(array("d", sorted(self.window)))
+            floor = max(LONG_PART * sqrt(self.long), own.min_std, own.min_std_fraction * abs(median))
+            scale = max(1.4826 * deviation, self.slow, floor)
+            distance = value - median
+            if len(self.window) >= own.min_samples and scale > own.min_std:
+                change = self.judge.update(at, 0.0 if abs(distance) < own.min_deviation else distance / scale)
+            self.seen += 1.0
+            off = abs(distance)
+            if scale > own.min_std and self.seen > own.min_samples:
+                off = min(off, own.clip * scale)
+            self.slow += max(own.scale_fading, 1.0 / self.seen) * (1.2533 * off - self.slow)
+            self.long += max(LONG_FADING, 1.0 / self.seen) * (off * off - self.long)
+        self.window = [*self.window, value][-own.window :]
+        return change
+
+
+@given(
+    st.lists(st.one_of(st.floats(30.0, 70.0), st.floats(44.0, 58.0), Number), max_size=200),
+    st.sampled_from([0.0, 3.0]),
+    st.sampled_from([1.5, 10.0]),
+    st.integers(1, 3),
+)
+def test_what_is_left_out_makes_no_difference_to_the_last_bit(
+    values: list[float], min_deviation: float, clip: float, hold: int
+) -> None:
+    settings = mad_settings(
+        window=21, min_samples=9, risk=1e-2, clip=clip, min_deviation=min_deviation, hold_samples=hold
+    )
+    machine, plain = Mad(settings), PlainMad(settings)
+    for i, value in enumerate([*noise(60), *values, *noise(60, 2)]):
+        found, change = machine.update(5.0 * i, value), plain.update(5.0 * i, value)
+        assert (found is not None) == (change != 0)
+        assert (machine._slow, machine._long) == (plain.slow, plain.long)
+        assert machine._judge.pack() == plain.judge.pack()
 
 
 def test_its_scale_is_that_of_white_noise() -> None:

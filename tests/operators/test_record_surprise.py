@@ -1,4 +1,5 @@
 import pickle
+from array import array
 from math import isfinite
 
 import numpy as np
@@ -9,10 +10,15 @@ from numpy.typing import NDArray
 
 from operators.detect.finding import Finding
 from operators.detect.record_surprise import FILTER_SAMPLES, RecordSurprise
+from operators.detect.records import Records
 from operators.detect.views import VIEWS, Views
+from tests.support.plain_views import PlainViews
 
 Floats = NDArray[np.float64]
 START_S = 1_400_000_000.0
+EVERY = array("d", [float("-inf"), *[0.0] * 22])
+"""Limits that let no sample pass: its views are always given."""
+
 LOOSE = {"risk": 30.0, "min_size": 0.05, "min_samples": 100, "min_history_s": 0.0}
 
 
@@ -97,8 +103,8 @@ def test_a_snapshot_is_small() -> None:
 def test_a_snapshot_of_another_shape_is_refused() -> None:
     machine = RecordSurprise()
     state = machine.snapshot()
-    state["views"]["parts"][0]["ring"] = b"\0" * 8
-    with pytest.raises(ValueError, match="8 bytes, expected 160"):
+    state["views"]["numbers"] = b"\0" * 8
+    with pytest.raises(ValueError, match="1 numbers and 552 visits, expected 802 and 552"):
         machine.restore(state)
 
 
@@ -115,7 +121,7 @@ def test_views_are_those_of_the_batch_formulas(values: list[float], step: float)
     views = Views()
     x = np.array(values)
     at: Floats = START_S + step * np.arange(len(x), dtype=np.float64)
-    got = np.array([views.update(float(t), float(value)) for t, value in zip(at, x, strict=True)])
+    got = np.array([views.update(float(t), float(value), EVERY) for t, value in zip(at, x, strict=True)])
     log_x = np.sign(x) * np.log1p(np.abs(x))
     rest = np.abs(np.diff(log_x, prepend=log_x[0]))
     week, hours, day = (
@@ -134,6 +140,46 @@ def test_views_are_those_of_the_batch_formulas(values: list[float], step: float)
             raw = (log_x[i] - past.mean()) / past.std()
             assert abs(got[i, 10]) <= abs(raw) * (1 + 1e-6) + 1e-6
             assert got[i, 10] * raw >= 0.0
+
+
+ANY = st.one_of(st.floats(-1e4, 1e4), st.floats(allow_nan=False, allow_infinity=False), st.integers(-2, 2).map(float))
+
+
+@given(
+    st.lists(ANY, min_size=1, max_size=250),
+    st.sampled_from([5.0, 300.0, 1800.0, 7200.0, 43_200.0, -900.0]),
+    st.integers(0, 250),
+)
+def test_views_are_those_of_the_readable_version_to_the_last_bit(values: list[float], step: float, cut: int) -> None:
+    plain, views = PlainViews(), Views()
+    for i, value in enumerate([*noise(130), *values]):
+        expected, got = plain.update(START_S + step * i, value), views.update(START_S + step * i, value, EVERY)
+        assert got is not None
+        assert [x.hex() for x in got] == [x.hex() for x in expected]
+        assert views.mean == plain.mean
+        if i == cut:
+            resumed = Views()
+            resumed.restore(views.snapshot())
+            views = resumed
+
+
+@given(st.integers(0, 1000), st.sampled_from([60.0, 1800.0]))
+def test_only_samples_whose_views_break_no_record_are_passed_over(seed: int, step: float) -> None:
+    every, some, views, plain = Records(VIEWS, first_epoch=150), Records(VIEWS, first_epoch=150), Views(), PlainViews()
+    draw, passed = np.random.default_rng(seed), 0
+    for i, value in enumerate(draw.standard_t(3.0, 500)):
+        expected = every.update(plain.update(START_S + step * i, float(value)))
+        values = views.update(START_S + step * i, float(value), some.limits)
+        if values is None:
+            passed += 1
+            assert expected == 0.0
+        else:
+            some.pass_to(views.seen - 1)
+            assert some.update(values) == expected
+            assert (some.size, some.broken, some.before) == (every.size, every.broken, every.before)
+    some.pass_to(views.seen)
+    assert some.snapshot() == every.snapshot()
+    assert passed > 100
 
 
 def trailing(x: Floats, width: int) -> list[float]:

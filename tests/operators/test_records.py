@@ -23,7 +23,7 @@ def by_definition(rows: list[tuple[float, ...]], first_epoch: int, max_epoch: in
         epoch = max(number for number, end in enumerate(ends) if end < i or end == 0)
         start, before = ends[epoch], ends[epoch - 1] if epoch else 0
         score = size = 0.0
-        for view, (_, weight, half, warm) in enumerate(VIEWS):
+        for view, (_, weight, half, warm, _) in enumerate(VIEWS):
             past = [row[view] for row in rows[before:i]]
             x, low, high = rows[i][view], min(past), max(past)
             excess = max(x - high, low - x)

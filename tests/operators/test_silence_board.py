@@ -94,6 +94,7 @@ def test_a_ship_is_one_finding_of_at_most_a_hundred_ids() -> None:
     (found,) = said(board, *all_of(100, "silent", many), tick(194), tick(300), tick(4000))
     assert (found.series, found.device_id, found.service, found.count) == ("aurora", "*", "*", 1200)
     assert len(found.evidence_ids) == 100
+    assert found.severity_hint == "high"
     ends = said(board, *all_of(5000, "heard", many), tick(5094), tick(6000))
     assert [(end.series, end.state) for end in ends] == [("aurora", "cleared")]
 

@@ -150,3 +150,21 @@ def test_history_counts_half_when_it_has_grown_to_twice_the_memory() -> None:
     assert pulse._gaps == 99
     pulse.seen(500.0)
     assert pulse._gaps == 50
+
+
+def test_one_outage_teaches_little_patience_and_a_daily_pause_is_learnt() -> None:
+    pulse, at = Stale(), 0.0
+    patience = []
+    for _ in range(12):
+        for _ in range(1440):
+            at += 60.0
+            pulse.due(at)
+            pulse.seen(at)
+        deadline = pulse.deadline
+        assert deadline is not None
+        patience.append(deadline - at)
+        pulse.due(at + 1800.0)
+        at += 1800.0
+        pulse.seen(at)
+    assert patience[1] < 2 * patience[0]
+    assert patience[0] < 1800 < patience[-1]

@@ -16,7 +16,8 @@ from operators.detect.slot import DetectSlot
 from operators.observability import FlowMetrics
 from policy import load_policy
 from schemas.event import Event
-from tests.support.make import enriched, event, line, sample, tick
+from schemas.ops import Device, OpsCommand
+from tests.support.make import at, enriched, event, line, sample, tick
 
 
 class Logic(Protocol):
@@ -58,10 +59,22 @@ def detect_story() -> list[Event]:
 
 
 def correlate_story() -> list[Event]:
-    out = []
+    """Three servers that come and go, one that depends on another, a silence, and a word about an incident."""
+    out = [Event((0, 0), at(0), Device(ship_id="aurora", device_id="srv-2", depends_on=("srv-1",)))]
     for n in range(40):
         second = 30.0 * n
         out.append(tick(second))
+        if n in (5, 20):
+            args = {"matchers": {"device_id": "srv-0"}, "duration_s": 120}
+            known: dict[str, Any] = {
+                "ship_id": "aurora",
+                "by": "eva",
+                "reason": "backup",
+                "incident_id": "none",
+                "args": args,
+            }
+            body = OpsCommand(command_id=f"c{n}", action="silence" if n == 5 else "ack", **known)
+            out.append(Event((int(second * 1000) + 50, 0), at(second + 0.05), body))
         out.append(event(enriched(second + 0.1, device_id=f"srv-{n % 3}", state="cleared" if n % 4 == 3 else "firing")))
     return [*out, *(tick(1200.0 + 60 * n) for n in range(30))]
 

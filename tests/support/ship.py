@@ -1,9 +1,10 @@
 """A ship's correlator as a timeline: what comes at which second, and what people are told."""
 
+from copy import copy
 from typing import Any
 
 from operators.correlate.ship import ShipCorrelator
-from policy import Policy, load_policy
+from policy import Policy, PolicySet, load_policy
 from schemas.anomaly import AnomalyEnriched
 from schemas.incident import IncidentPublished, SuppressionRecord
 from schemas.ops import AuditEvent, Device, OpsCommand
@@ -15,6 +16,13 @@ POLICY = load_policy(None).default
 def changed(policy: Policy = POLICY, **correlate: Any) -> Policy:
     """The shipped policy with other values in its correlate segment."""
     return policy.model_copy(update={"correlate": policy.correlate.model_copy(update=correlate)})
+
+
+def for_all(policy: Policy) -> PolicySet:
+    """The policies of a fleet whose ships all live by this one."""
+    policies = copy(load_policy(None))
+    policies.default = policy
+    return policies
 
 
 class Ship:

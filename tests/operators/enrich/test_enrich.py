@@ -5,17 +5,22 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import bytewax.operators as op
 import pytest
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
+from structlog.testing import capture_logs
 
 from operators.clickhouse import ClickHouseAwayError, ClickHouseQueryError, Reader
-from operators.enrich import ContextSource, enrich, open_context
+from operators.enrich import ContextSource, enrich, open_context, try_context
 from operators.enrich.asks import Asker
+from operators.enrich.at_once import at_once
 from operators.enrich.cache import MISSING, TtlCache
+from operators.enrich.questions import QUESTIONS
 from operators.enrich.saved import load_event, save_event
 from operators.observability import FlowMetrics
 from policy import load_policy
@@ -25,6 +30,7 @@ from schemas.event import Event
 from schemas.ops import Device, OpsCommand
 from tests.operators.enrich.conftest import Store, detected
 from tests.support.make import anomaly, at, event, line, sample, tick
+from tests.support.nats import warnings
 
 POLICY = load_policy(None)
 RULES = POLICY.default.enrich
@@ -141,7 +147,7 @@ def test_a_dead_clickhouse_costs_nothing_after_some_failures() -> None:
     assert len(out) == 500
     assert all("cannot be reached (Connection refused): start it" in str(body.error_msg) for body in out)
     assert "ClickHouse is left alone for 10 s after: " in str(out[-1].error_msg)
-    assert reader.asked <= 2 * RULES.breaker.failures
+    assert reader.asked <= 2 * RULES.breaker.failures * len(QUESTIONS)
     assert took < 2.0
     assert metrics.registry.get_sample_value("watchkeeper_enriched_total", {"context": "none"}) == 500
 
@@ -183,17 +189,14 @@ def test_what_was_answered_before_time_ran_out_is_not_thrown_away() -> None:
     def answer(sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         if "FROM similar" in sql:
             return [{"thing": thing, "hour": 1, "day": 2, "week": 3} for thing in parameters["things"]]
-        if "FROM series_hours" in sql:
+        if "FROM series_sketches" in sql:
             time.sleep(0.6)
         return []
 
     context, _ = source_of(answer)
     (found,) = bodies(run([event(anomaly(1))], context))
     assert (found.context.similar_1h, found.context.similar_7d) == (1, 3)
-    assert found.error_msg == (
-        "context without the metric's p50 and p95, the rank among today's errors, the last incident: "
-        "no answer within 500 ms"
-    )
+    assert found.error_msg == "context without the metric's p50 and p95: no answer within 500 ms"
 
 
 def test_one_question_that_is_refused_does_not_keep_the_others_from_being_answered() -> None:
@@ -243,12 +246,59 @@ def silent_server() -> Iterator[int]:
 
 
 def test_a_server_that_never_answers_holds_nobody_up_for_longer_than_the_limit(silent_server: int) -> None:
-    context = open_context(f"http://127.0.0.1:{silent_server}", "watchkeeper", RULES)
-    begun = time.monotonic()
-    out = bodies(run(story(20), context, batch=40))
-    assert len(out) == 20
-    assert time.monotonic() - begun < 2.5
-    assert all(body.error_msg for body in out)
+    policy = RULES.model_copy(update={"breaker": BreakerPolicy(failures=2, open_s=30)})
+    context = open_context(f"http://127.0.0.1:{silent_server}", "watchkeeper", policy)
+    pause = TestingSource.PAUSE(timedelta(milliseconds=100))
+    script: list[Any] = [each for item in story(15) for each in (item, pause)]
+    came: dict[Any, float] = {}
+    waits: dict[Any, float] = {}
+
+    def enter(item: Event) -> Event:
+        came[item.pos] = time.monotonic()
+        return item
+
+    def leave(item: Event) -> Event:
+        waits[item.pos] = time.monotonic() - came[item.pos]
+        return item
+
+    out: list[Event] = []
+    flow = Dataflow("enrich")
+    stream = op.map("enter", op.input("in", flow, TestingSource(script)), enter)
+    enriched = enrich("enrich", stream, policy=POLICY, context=context)
+    op.output("out", op.map("leave", enriched, leave), TestingSink(out))
+    run_main(flow)
+    found = [each for each in out if isinstance(each.body, AnomalyEnriched)]
+    assert len(found) == 15
+    assert all(body.error_msg for body in bodies(out))
+    assert max(waits.values()) < 0.5 + 0.2
+    assert context.breaker.refuses(time.monotonic()) is not None
+    assert "ClickHouse is left alone for 30 s after: " in str(bodies(out)[-1].error_msg)
+    assert waits[found[-1].pos] < 0.1, "the breaker is open: nobody waits"
+
+
+@pytest.mark.parametrize(
+    ("dsn", "says"),
+    [
+        ("clickhouse:9000", "CLICKHOUSE_DSN has scheme"),
+        ("", "CLICKHOUSE_DSN has scheme"),
+        ("http://host:port/x", "CLICKHOUSE_DSN cannot be read"),
+        ("chdb://relative", "CLICKHOUSE_DSN of scheme chdb names no absolute folder"),
+    ],
+)
+def test_a_dsn_that_cannot_be_right_is_one_warning_and_no_context(dsn: str, says: str) -> None:
+    with capture_logs() as logs:
+        assert try_context(dsn, "watchkeeper", RULES, shares_chdb=True) is None
+    (told,) = warnings(logs)
+    assert told["setting"] == "CLICKHOUSE_DSN"
+    assert says in told["reason"]
+    assert "expected for example" in told["reason"]
+
+
+def test_an_embedded_database_of_another_process_is_left_alone(tmp_path: Any) -> None:
+    with capture_logs() as logs:
+        assert try_context(f"chdb://{tmp_path}/c", "watchkeeper", RULES) is None
+    assert [told["reason"] for told in warnings(logs)] == ["the embedded database belongs to another process"]
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_server_that_is_not_there_is_told_in_plain_words() -> None:
@@ -314,3 +364,19 @@ def test_memory_is_bounded_and_forgets_by_the_clock_and_by_event_time() -> None:
     kept_nothing = TtlCache(0, 3)
     kept_nothing.put(("k",), at(1), 1)
     assert kept_nothing.get(("k",), at(1)) is MISSING
+
+
+def test_questions_are_asked_at_once_and_an_error_waits_for_the_others() -> None:
+    both = threading.Barrier(3)
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        both.wait(10)
+        if number != 1:
+            raise ValueError(str(number))
+        done.append(number)
+
+    with pytest.raises(ValueError, match="0"):
+        at_once([partial(work, number) for number in range(3)])
+    assert done == [1]
+    at_once([])

@@ -1,35 +1,14 @@
-"""Causal views of one series: the numbers whose records tell that something is new."""
+"""The views of record_surprise in small pieces: the slow reference of operators.detect.views."""
 
 from array import array
 from math import copysign, log1p, sqrt
-from typing import Any
 
-LARGEST = 1e100  # a value is clipped here, so that no square of it overflows
+from operators.detect.views import DAY_S, HALF_HOUR_S, HOUR_S, LARGEST, WEEK_S
+
 RECORDED_BIN_VISITS = 4
 
 
-class Part:
-    """A piece of state in slots; its snapshot is plain: arrays as bytes, numbers as they are."""
-
-    __slots__: tuple[str, ...] = ()
-
-    def snapshot(self) -> dict[str, Any]:
-        """The state as plain data."""
-        found = ((name, getattr(self, name)) for name in self.__slots__)
-        return {name: bytes(value) if isinstance(value, array | bytearray) else value for name, value in found}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over a snapshot of a piece of the same shape; ValueError when it has another."""
-        for name in self.__slots__:
-            kept, saved = getattr(self, name), state[name]
-            if isinstance(kept, array | bytearray):
-                if len(saved) != len(bytes(kept)):
-                    raise ValueError(f"{type(self).__name__}.{name}: {len(saved)} bytes, expected {len(bytes(kept))}")
-                saved = array(kept.typecode, saved) if isinstance(kept, array) else bytearray(saved)
-            setattr(self, name, saved)
-
-
-class Mean(Part):
+class Mean:
     """The mean of the last `width` numbers, of fewer at the start; summed afresh once a turn against drift."""
 
     __slots__ = ("count", "place", "ring", "total")
@@ -54,7 +33,7 @@ class Mean(Part):
         return self.total / (self.count or place)
 
 
-class Change(Part):
+class Change:
     """The difference to the number `lag` before; 0 until there is one."""
 
     __slots__ = ("count", "place", "ring")
@@ -77,7 +56,7 @@ class Change(Part):
         return change
 
 
-class Residual(Part):
+class Residual:
     """The difference to what this part of the day or week brought before; 0 for a part not seen yet.
 
     Each bin of `bin_s` seconds of `period_s` keeps an exponentially weighted mean (weight 1/k at the
@@ -105,7 +84,7 @@ class Residual(Part):
         return residual if seen else 0.0
 
 
-class Drift(Part):
+class Drift:
     """A two-sided CUSUM of the clipped deviation from a slow mean (half-life 500 samples, slack 0.5, clip 5)."""
 
     __slots__ = ("count", "down", "mean", "up", "variance")
@@ -135,7 +114,7 @@ class Drift(Part):
         return up if up > down else down
 
 
-class Deviation(Part):
+class Deviation:
     """The deviation from the last `width` numbers in their standard deviations, floored by the series' own.
 
     (x - mean) / (sd + 0.03 sd of the whole series + 0.001 |mean|); 0 for the first ten.
@@ -186,3 +165,49 @@ def signed_log(x: float) -> float:
     (True, 0.0)
     """
     return copysign(log1p(abs(x)), x)
+
+
+class PlainViews:
+    """What operators.detect.views.Views does, in pieces that can be read one by one."""
+
+    def __init__(self) -> None:
+        self._log_mean = Mean(20)
+        self._change = Change(20)
+        self._week = Residual(336)
+        self._week_mean = Mean(20)
+        self._week_hours = Residual(168)
+        self._day = Residual(48)
+        self._day_mean = Mean(20)
+        self._drift = Drift()
+        self._rest = Mean(50)
+        self._deviation = Deviation(100)
+        self._log_before: float | None = None
+
+    def update(self, at: float, x: float) -> tuple[float, ...]:
+        """Take one sample (seconds since 1970, a finite value), give its views."""
+        if not -LARGEST < x < LARGEST:
+            x = LARGEST if x > 0.0 else -LARGEST
+        log_x = signed_log(x)
+        in_week = at % WEEK_S
+        week = self._week.update(int(in_week / HALF_HOUR_S), x)
+        day = self._day.update(int(at % DAY_S / HALF_HOUR_S), x)
+        step = 0.0 if self._log_before is None else abs(log_x - self._log_before)
+        self._log_before = log_x
+        return (
+            x,
+            log_x,
+            self._log_mean.update(log_x),
+            self._change.update(x),
+            week,
+            self._week_mean.update(week),
+            self._week_hours.update(int(in_week / HOUR_S), x),
+            self._day_mean.update(day),
+            self._drift.update(x),
+            self._rest.update(step),
+            self._deviation.update(log_x),
+        )
+
+    @property
+    def mean(self) -> float:
+        """The slow mean of the value."""
+        return self._drift.mean
