@@ -70,6 +70,7 @@ class IncidentDesk:
         yield from self.lifecycle.absorb(state, situation, anomaly, now, is_duplicate=is_duplicate)
         self.changed(state)
         yield from self.storms.escalate(state, now)
+        yield from self._explain_again(state, now)
         yield from self.review(state, now)
         yield from self.inhibit(state, now)
 
@@ -93,6 +94,21 @@ class IncidentDesk:
         for mute in mutes:
             state.mutes[f"{mute.kind}:{mute.by}"] = mute
         return causes
+
+    def _explain_again(self, state: IncidentState, now: datetime) -> Iterator[Decision]:
+        """A symptom whose cause is over may have another by now: it is held back by that one."""
+        over = [name for name, mute in state.mutes.items() if mute.kind == "inhibited" and mute.until is not None]
+        cause = self.muting.cause_of(state, now) if over else None
+        if cause is None:
+            return
+        for name in over:
+            del state.mutes[name]
+        mute = self.muting.inhibited(cause)
+        state.mutes[f"{mute.kind}:{mute.by}"] = mute
+        settle(state)
+        yield Decision(held_back(state, mute, now), None)
+        self._list_impact(state, [cause], now)
+        self.changed(state)
 
     def _list_impact(self, state: IncidentState, causes: Iterable[Cause], now: datetime) -> None:
         limit = self.policy.max_evidence

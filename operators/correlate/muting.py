@@ -53,6 +53,10 @@ class Muting:
         hit = self.silences.hit(silence_id, now)
         return silenced(hit) if hit is not None else None
 
+    def cause_of(self, state: IncidentState, now: datetime) -> Cause | None:
+        """What explains an incident now."""
+        return self._inhibition.cause_of(state, now)
+
     def inhibited(self, cause: Cause) -> Mute:
         """The mute of a symptom."""
         return self._inhibition.mute(cause)

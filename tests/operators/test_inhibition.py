@@ -242,3 +242,15 @@ def test_a_storm_while_a_cause_inhibits_ends_and_the_cause_still_explains() -> N
     assert [each.incident_type for each in ship.by_status("open")] == ["comms_outage"]
     held = [each for each in ship.by_status("suppressed") if each.incident_type == "app_degradation"]
     assert len(held) == 2
+
+
+def test_a_symptom_whose_cause_is_over_is_held_back_by_the_next() -> None:
+    ship = satcom().take(fires(0, "rtr-1", "network_issue"), fires(5, "mail", "app_degradation"))
+    ship.take(clears(100, "rtr-1", "network_issue")).until(200)
+    ship.take(fires(210, "vsat-1", "comms_outage"), fires(220, "mail", "app_degradation", series="mail/two"))
+    ship.until(900)
+    (outage,) = ship.by_status("open")
+    assert outage.incident_type == "comms_outage"
+    assert [each.device_id for each in outage.impact] == ["mail"]
+    (mail,) = ship.by_status("suppressed")
+    assert mail.inhibited_by == outage.incident_id
