@@ -245,9 +245,12 @@ def test_a_storm_while_a_cause_inhibits_ends_and_the_cause_still_explains() -> N
 
 
 def test_a_symptom_whose_cause_is_over_is_held_back_by_the_next() -> None:
+    lost = "aurora/vsat-1/modem/log:carrier_lost"
     ship = satcom().take(fires(0, "rtr-1", "network_issue"), fires(5, "mail", "app_degradation"))
     ship.take(clears(100, "rtr-1", "network_issue")).until(200)
-    ship.take(fires(210, "vsat-1", "comms_outage"), fires(220, "mail", "app_degradation", series="mail/two"))
+    for seconds in range(210, 400, 20):
+        ship.take(fires(seconds, "vsat-1", "comms_outage", series=lost))
+        ship.take(fires(seconds + 9, "mail", "app_degradation", series="mail/two"))
     ship.until(900)
     (outage,) = ship.by_status("open")
     assert outage.incident_type == "comms_outage"
