@@ -34,7 +34,7 @@ class Inhibition:
         self._symptoms = {name for rule in policy.rules for name in rule.symptom}
 
     def cause_of(self, symptom: IncidentState, now: datetime) -> Cause | None:
-        """The earliest firing cause of an incident; None when nothing explains it."""
+        """The firing cause of an incident that people should look at; None when nothing explains it."""
         if symptom.incident.incident_type not in self._symptoms:
             return None
         for cause in self._candidates(symptom):
@@ -70,13 +70,14 @@ class Inhibition:
         return Mute("inhibited", cause.state.id, None, f"explained by {title} ({cause.state.id}): {cause.because}")
 
     def _candidates(self, symptom: IncidentState) -> list[IncidentState]:
+        """What might be the cause: what people are told of first, then the earliest."""
         first = min(symptom.devices)
         found: dict[str, IncidentState] = {}
         for device in (first, *self._topology.upstream(first)):
             for state in self._board.on_device(device):
                 if state.incident.incident_type in self._causes:
                     found[state.id] = state
-        return sorted(found.values(), key=lambda state: (state.incident.opened_at, state.id))
+        return sorted(found.values(), key=lambda each: (not each.visible, each.incident.opened_at, each.id))
 
     def _explains(self, cause: IncidentState, symptom: IncidentState, now: datetime) -> bool:
         mine, its = cause.incident.incident_type, symptom.incident.incident_type

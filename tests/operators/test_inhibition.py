@@ -257,3 +257,11 @@ def test_a_symptom_whose_cause_is_over_is_held_back_by_the_next() -> None:
     assert [each.device_id for each in outage.impact] == ["mail"]
     (mail,) = ship.by_status("suppressed")
     assert mail.inhibited_by == outage.incident_id
+
+
+def test_of_several_causes_the_one_that_people_are_told_of_explains() -> None:
+    told = satcom().take(fires(0, "rtr-1", "network_issue"), fires(5, "vsat-1", "comms_outage"))
+    told.take(fires(10, "mail", "app_degradation"))
+    (outage,) = told.by_status("open")
+    mail = next(each for each in told.now.values() if each.scope[0].device_id == "mail")
+    assert (outage.incident_type, mail.inhibited_by) == ("comms_outage", outage.incident_id)
