@@ -2,8 +2,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.support.nats import Server
+
+
+@pytest.fixture(autouse=True)
+def logs_go_nowhere_else() -> Iterator[None]:
+    """What a test configures ends with it: its captured stderr is closed by then."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
