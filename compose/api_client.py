@@ -11,6 +11,7 @@ from compose.locks import ComposeError
 from schemas.settings import Settings, SettingsError
 
 TIMEOUT_S: Final = 15.0
+REMEDY: Final = "or name it with --api"
 MAX_ANSWER: Final = 64 * 1024 * 1024
 EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -32,16 +33,19 @@ class NotKnownError(ComposeError):
 class ApiClient:
     """Asks one API. Proxies of the environment are not used: the API is on board.
 
+    remedy: what a person can do beside starting it, when it does not answer.
+
     Raises:
         ApiAddressError: for an address that cannot be right.
     """
 
-    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S, remedy: str = REMEDY) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ApiAddressError(f"--api is {url!r}: expected an address such as http://127.0.0.1:8080")
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
+        self._remedy = remedy
         self._open = build_opener(ProxyHandler({})).open
 
     def get(self, *path: str, **parameters: object) -> Json:
@@ -64,8 +68,7 @@ class ApiClient:
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise ApiAwayError(
-                f"the API at {self.url} does not answer ({reason}): start it with `watchkeeper up`, "
-                "or name it with --api"
+                f"the API at {self.url} does not answer ({reason}): start it with `watchkeeper up`, {self._remedy}"
             ) from error
         if answer is None:
             raise self._stranger()
@@ -93,7 +96,9 @@ def _read(data: bytes) -> Json | None:
     return answer if isinstance(answer, dict) else None
 
 
-def api_client(settings: Settings, url: str | None = None) -> ApiClient:
+def api_client(
+    settings: Settings, url: str | None = None, timeout_s: float = TIMEOUT_S, remedy: str = REMEDY
+) -> ApiClient:
     """The API at this address, else where the settings say.
 
     >>> api_client(Settings(api_host="::", api_port=8080)).url
@@ -101,4 +106,4 @@ def api_client(settings: Settings, url: str | None = None) -> ApiClient:
     """
     host = EVERYWHERE.get(settings.api_host, settings.api_host)
     shown = f"[{host}]" if ":" in host else host
-    return ApiClient(url or f"http://{shown}:{settings.api_port}")
+    return ApiClient(url or f"http://{shown}:{settings.api_port}", timeout_s, remedy)

@@ -6,10 +6,11 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import NamedTuple, TextIO
 
+from compose.api_client import api_client
 from compose.launch import prepare_process
 from compose.plot.build import SeriesData, build_plot
 from compose.plot.errors import PlotError
-from compose.plot.from_api import ApiReader, read_api_series
+from compose.plot.from_api import REMEDY, TIMEOUT_S, read_api_series
 from compose.plot.from_captures import read_captures_series
 from compose.plot.naming import read_times
 from compose.plot.picture import draw_png, printable
@@ -19,7 +20,6 @@ from schemas.settings import Settings
 
 DEFAULT_WIDTH = 80
 SAMPLE = "⠿│└─┬━"
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class Request(NamedTuple):
@@ -39,7 +39,7 @@ def draw(request: Request, policy: PolicySet, settings: Settings, out: TextIO, w
 
     Raises:
         PlotError, CaptureError: when the request is wrong or fits nothing.
-        PlotFailedError: when the API is away or matplotlib is missing.
+        ApiAwayError, PlotFailedError: when the API is away; when matplotlib is missing.
     """
     data = _read(request, policy, settings)
     plot = build_plot(data, policy.for_ship(data.ship_id))
@@ -62,18 +62,8 @@ def _read(request: Request, policy: PolicySet, settings: Settings) -> SeriesData
     if request.captures:
         prepare_process()
         return read_captures_series(name, request.captures, times, policy, settings)
-    api = ApiReader(request.api or api_url(settings))
+    api = api_client(settings, request.api, TIMEOUT_S, REMEDY)
     return read_api_series(name, api, times, lambda: datetime.now(UTC))
-
-
-def api_url(settings: Settings) -> str:
-    """Where the API of these settings is reached from this machine.
-
-    >>> api_url(Settings(api_host="::", api_port=8080))
-    'http://[::1]:8080'
-    """
-    host = EVERYWHERE.get(settings.api_host, settings.api_host)
-    return f"http://[{host}]:{settings.api_port}" if ":" in host else f"http://{host}:{settings.api_port}"
 
 
 def look_of(out: TextIO, width: int | None) -> Look:
