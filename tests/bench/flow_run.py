@@ -78,10 +78,12 @@ def firings(anomalies: Iterable[AnomalyDetected]) -> list[Firing]:
     return out
 
 
-def profile_policy(profile: str) -> PolicySet:
-    """The shipped policy with another profile in force, loaded as `--policy DIR` loads it."""
+def profile_policy(profile: str, risk: float | None = None) -> PolicySet:
+    """The shipped policy with another profile in force (and outliers.risk), loaded as `--policy DIR` loads it."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "policy.yaml").write_text(f"profile: {json.dumps(profile)}\n")
+        if risk is not None:
+            Path(folder, "detect.yaml").write_text(f"outliers: {{risk: {risk}}}\n")
         return load_policy(Path(folder))
 
 

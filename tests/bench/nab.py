@@ -24,9 +24,10 @@ from operators.detect.mad import Mad
 from operators.detect.record_surprise import RecordSurprise
 from operators.detect.seasonal import Seasonal
 from operators.detect.zscore import ZScore
+from policy import Policy
+from tests.bench.flow_run import profile_policy
 from tests.bench.nab_data import Labelled, NabMissing, load, nab_dir
 from tests.bench.nab_scorer import PROFILES, Scorer
-from tests.bench.profile_firings import of_profile
 from tests.bench.report import Figure, write
 from tests.support.make import sample
 
@@ -71,9 +72,9 @@ def blind(streams: Sequence[Labelled]) -> list[list[float]]:
     return [[float(point % BLIND_EVERY == 0) for point in range(len(stream.values))] for stream in streams]
 
 
-def full(risk: float | None = None) -> Score:
-    """The voted score of the profile `full`, from the detectors that its policy chooses; at another risk if given."""
-    policy = of_profile("full", risk)
+def full(policy: Policy | None = None) -> Score:
+    """The voted score of the detectors that a policy chooses; the shipped one with the profile `full` unless given."""
+    policy = policy or profile_policy("full").default
     (detector,) = (each for each in choose_detectors(policy, UNKNOWN) if each.anomaly_type != THRESHOLD)
     return of_detector(detector.machine)
 
@@ -153,7 +154,7 @@ def whole(name: str, streams: Sequence[Labelled], scorer: Scorer, floor: float) 
     for profile, weights in PROFILES.items():
         yield Figure(f"nab.whole.{name}.shipped.{profile}", scorer.at(scores, weights, FIRES_AT), UNIT, floor)
     for risk in RISKS:
-        at_risk = run(partial(full, risk), streams)
+        at_risk = run(partial(full, profile_policy("full", risk).default), streams)
         yield Figure(f"nab.full.risk_{risk:g}.standard", scorer.at(at_risk, STANDARD, FIRES_AT), UNIT, floor)
     others = {case: scorer.best(run(make, other), STANDARD).score for case, other in perturbed(streams).items()}
     for case, value in others.items():

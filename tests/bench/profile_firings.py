@@ -12,14 +12,11 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
 from multiprocessing import get_context
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from operators.detect.choose import choose_detectors
-from policy import Policy, load_policy
+from tests.bench.flow_run import profile_policy
 from tests.bench.noise import NOISES, chunks
 from tests.bench.report import Figure, write
 from tests.support.make import sample
@@ -40,19 +37,9 @@ class Share(NamedTuple):
     length: int
 
 
-@lru_cache(maxsize=8)
-def of_profile(name: str, risk: float | None = None) -> Policy:
-    """The shipped policy with another profile, and another risk if given."""
-    with TemporaryDirectory() as folder:
-        Path(folder, "policy.yaml").write_text(f"profile: {name}\n")
-        if risk is not None:
-            Path(folder, "detect.yaml").write_text(f"outliers: {{risk: {risk}}}\n")
-        return load_policy(Path(folder)).default
-
-
 def firings(share: Share) -> int:
     """How often the outlier detectors of a profile fire on fresh series of a noise; thresholds know no noise."""
-    policy = of_profile(share.profile)
+    policy = profile_policy(share.profile).default
     found = 0
     for values in chunks(share.noise, SEED, share.series, share.length):
         machines = [d.machine for d in choose_detectors(policy, sample(0.0, 0.0)) if d.anomaly_type == "metric_outlier"]
