@@ -25,7 +25,7 @@ from operators.jetstream import NatsError
 from operators.observability import FlowMetrics
 from schemas.settings import Settings
 
-FlowName = Literal["vessel", "archive"]
+FlowName = Literal["vessel", "detect", "correlate", "archive"]
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 SAME_WISH_S: Final = 1.0

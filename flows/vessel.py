@@ -6,36 +6,31 @@
                          dropped (counted)
 
 One straight spine: logs, samples, ticks and commands travel the same steps in the order of the
-stream, so the same log and policy give the same incidents. Run it as `watchkeeper run vessel`, or
-as `python -m bytewax.run flows.vessel`.
+stream, so the same log and policy give the same incidents. Its halves, flows/detect.py and
+flows/correlate.py, also run as processes of their own. Run it as `watchkeeper run vessel`, or as
+`python -m bytewax.run flows.vessel`.
 """
 
-import sqlite3
-from contextlib import closing
-from datetime import UTC, datetime
-from pathlib import Path
 from threading import Event as StopEvent
 
 import bytewax.operators as op
-import structlog
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from flows.correlate import correlation
-from flows.detect import detection
-from operators.clickhouse.history import log_history
+from flows.correlate import context_of, correlation
+from flows.detect import detection, known_lines
 from operators.detect.log_history import LogHistory
-from operators.enrich import ContextSource, try_context
+from operators.enrich import ContextSource
 from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig, ensure_streams
 from operators.observability import FlowMetrics, configure_logging
+from operators.publish import by_stream, outgoing
 from policy import PolicySet, load_policy
-from schemas.event import Outgoing, RawMessage
+from schemas.anomaly import AnomalyDetected
+from schemas.event import Event, Outgoing, RawMessage
 from schemas.settings import Settings
 
 OUTPUT_STREAMS = ("ANOMALIES", "INCIDENTS", "INSIGHTS", "DEAD_LETTERS", "OPS")
-
-log = structlog.get_logger()
 
 
 def vessel(
@@ -55,15 +50,15 @@ def vessel(
     flow = Dataflow("vessel")
     telemetry = op.input("telemetry", flow, source)
     detected = detection(telemetry, policy=policy, settings=settings, metrics=metrics, history=history)
+    anomalies = op.filter_map("anomalies", detected.events, _anomaly)
+    dead_letters = op.map("dead_letters", detected.dead_letters, outgoing)
     correlated = correlation(detected.events, policy=policy, settings=settings, metrics=metrics, context=context)
-    outgoing = op.merge("outgoing", detected.outgoing, correlated)
-    by_stream = op.key_on("by_stream", outgoing, _stream)
-    op.output("jetstream", by_stream, sink)
+    op.output("jetstream", by_stream("by_stream", op.merge("outgoing", anomalies, dead_letters, correlated)), sink)
     return flow
 
 
-def _stream(message: Outgoing) -> str:
-    return message.stream
+def _anomaly(event: Event) -> Outgoing | None:
+    return outgoing(event.body) if isinstance(event.body, AnomalyDetected) else None
 
 
 def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent, *, shares_chdb: bool = False) -> Dataflow:
@@ -90,45 +85,9 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent, *, 
         heartbeat_ship=settings.ship_id,
     )
     sink = JetStreamSink(nats, OUTPUT_STREAMS, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
-    history = _history(policy, settings, shares_chdb)
-    return vessel(source, sink, policy, settings, metrics, history, _context(policy, settings, shares_chdb))
-
-
-def _history(policy: PolicySet, settings: Settings, shares_chdb: bool) -> LogHistory | None:
-    if has_snapshot(settings.recovery_dir("vessel")):
-        return None
-
-    def window_s(ship_id: str) -> int:
-        return policy.for_ship(ship_id).detect.rates.window_s
-
-    return log_history(
-        settings.clickhouse_dsn.get_secret_value(),
-        settings.clickhouse_database,
-        now=datetime.now(UTC),
-        window_s=window_s,
-        shares_chdb=shares_chdb,
-    )
-
-
-def _context(policy: PolicySet, settings: Settings, shares_chdb: bool) -> ContextSource | None:
-    """Whom enrich asks; its bounds are those of the policy of all ships."""
-    ships = [policy.default, *map(policy.for_ship, policy.ships)]
-    if not any(each.features.enrichment for each in ships):
-        return None
-    dsn = settings.clickhouse_dsn.get_secret_value()
-    return try_context(dsn, settings.clickhouse_database, policy.default.enrich, shares_chdb=shares_chdb)
-
-
-def has_snapshot(folder: Path) -> bool:
-    """Whether a recovery store holds any state; False for one that is not there or cannot be read."""
-    try:
-        for path in folder.glob("part-*.sqlite3"):
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
-                if store.execute("SELECT 1 FROM snaps LIMIT 1").fetchone() is not None:
-                    return True
-    except sqlite3.Error as error:
-        log.warning("no look into the recovery store", folder=str(folder), reason=str(error))
-    return False
+    history = known_lines("vessel", policy, settings, shares_chdb=shares_chdb)
+    context = context_of(policy, settings, shares_chdb=shares_chdb)
+    return vessel(source, sink, policy, settings, metrics, history, context)
 
 
 def flow() -> Dataflow:

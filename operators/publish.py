@@ -3,6 +3,10 @@
 from functools import singledispatch
 from typing import Any
 
+import bytewax.operators as op
+from bytewax.dataflow import Stream, operator
+from bytewax.operators import KeyedStream
+
 from schemas.anomaly import AnomalyDetected, AnomalyEnriched
 from schemas.dead_letter import DeadLetter
 from schemas.event import Outgoing
@@ -60,3 +64,13 @@ def _(message: AuditEvent) -> Outgoing:
 @outgoing.register
 def _(message: DeadLetter) -> Outgoing:
     return Outgoing("DEAD_LETTERS", "dlq.telemetry", message.dead_letter_id, message.to_json())
+
+
+@operator
+def by_stream(step_id: str, up: Stream[Outgoing]) -> KeyedStream[Outgoing]:
+    """Key each message by the stream that it goes to, as JetStreamSink takes it. Stateless."""
+    return op.key_on("key", up, _stream)
+
+
+def _stream(message: Outgoing) -> str:
+    return message.stream

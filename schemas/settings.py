@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     vessel_port: int = Field(8081, ge=0, le=65_535)
     archive_port: int = Field(8082, ge=0, le=65_535)
     insight_port: int = Field(8083, ge=0, le=65_535)
+    detect_port: int = Field(8084, ge=0, le=65_535)
+    correlate_port: int = Field(8085, ge=0, le=65_535)
     api_host: str = "127.0.0.1"
     api_port: int = Field(8080, ge=0, le=65_535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -69,7 +69,7 @@ def wait_for(port: int, code: int, process: subprocess.Popen[bytes], said: Path)
     return got[1]
 
 
-@pytest.mark.parametrize(("flow", "streams"), [("vessel", 1), ("archive", 6)])
+@pytest.mark.parametrize(("flow", "streams"), [("vessel", 1), ("archive", 6), ("detect", 1), ("correlate", 1)])
 def test_flow_gets_ready_and_ends_cleanly(flow: str, streams: int, tmp_path: Path) -> None:
     server = NatsServer(tmp_path, free_port())
     port = free_port()

@@ -9,8 +9,8 @@ import structlog
 from bytewax.testing import TestingSource
 
 from operators.observability import configure_logging
-from tests.flows.test_vessel import story, with_ticks
 from tests.support.flow import run_vessel
+from tests.support.story import story, with_ticks
 
 ABOUT_EVENTS = ("dead letter", "anomaly", "incident")
 

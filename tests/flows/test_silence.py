@@ -12,9 +12,9 @@ from bytewax.recovery import init_db_dir
 from bytewax.testing import TestingSource
 
 from schemas.event import Outgoing, RawMessage
-from tests.flows.test_vessel import with_ticks
 from tests.support.flow import SETTINGS, run_vessel
 from tests.support.make import raw
+from tests.support.story import with_ticks
 
 DEVICES = ("modem", "router", "server", "sonar")
 METRICS = ("load", "temp", "errors")

@@ -1,26 +1,23 @@
 """The whole vessel flow: order, crash, batch size, and the frozen names of its steps."""
 
 import json
-import random
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.recovery import init_db_dir
 from bytewax.testing import TestingSource
-from bytewax.visualize import to_rendered
 
 from compose.replay import CollectSink
 from flows.vessel import vessel
 from operators.capture import CaptureSource
-from operators.log_clock import LogClock
 from operators.observability import FlowMetrics
 from policy import load_policy
-from schemas.event import Outgoing, RawMessage
-from tests.support.flow import SETTINGS, first_of_each, run_vessel
+from schemas.event import RawMessage
+from tests.support.flow import SETTINGS, Nothing, first_of_each, run_vessel, stateful_steps
 from tests.support.make import raw
+from tests.support.story import HOT, incidents, story, with_ticks
 
 STATEFUL = [
     "vessel.telemetry",
@@ -29,49 +26,6 @@ STATEFUL = [
     "vessel.correlate.slots",
     "vessel.jetstream",
 ]
-
-
-HOT = {"service": "node", "metric_name": "cpu_pct", "metric_value": 95.0}
-
-
-def story(seed: int = 1) -> list[RawMessage]:
-    """An hour of a small ship: a CPU that runs hot, an attack, a link that fails, and some rubbish."""
-    draw = random.Random(seed)
-    out: list[RawMessage] = []
-
-    def say(second: float, subject: str, body: Any) -> None:
-        out.append(raw(len(out) + 1, subject, body, second))
-
-    for minute in range(60):
-        second = minute * 60.0
-        cpu = 95.0 if 10 <= minute < 20 else 40.0 + draw.random()
-        sample = {"service": "node", "metric_name": "cpu_pct", "metric_value": cpu}
-        say(second, "metrics.ingested.system.srv-1", [sample, {**sample, "device_id": "srv-2", "metric_value": 30.0}])
-        if minute % 7 == 0:
-            say(second + 1, "metrics.ingested.system.srv-1", '{"broken')
-        if 30 <= minute < 33:
-            for n in range(8):
-                msg = f"Failed password for root from 203.0.113.{n} port 4711 ssh2"
-                line = {"device_id": "gw-1", "level": "error", "msg": msg}
-                say(second + 2 + n / 10, "logs.ingested.security.sshd", line)
-        if minute in (25, 26):
-            line = {"device_id": "rt-1", "level": "error", "msg": "Interface Gi0/1, changed state to down"}
-            say(second + 3, "logs.ingested.net.ifmgr", line)
-    return out
-
-
-def with_ticks(messages: list[RawMessage]) -> list[RawMessage]:
-    clock = LogClock()
-    out = []
-    for message in messages:
-        if clock.reaches(message.observed_at):
-            out.append(message._replace(data=b"", tick=True))
-        out.append(message)
-    return out
-
-
-def incidents(messages: list[Outgoing]) -> list[bytes]:
-    return [message.data for message in messages if message.stream == "INCIDENTS"]
 
 
 def test_the_story_gives_three_incidents_and_its_dead_letters() -> None:
@@ -168,39 +122,10 @@ def test_a_stop_between_any_two_messages_doubles_nothing(tmp_path: Path) -> None
     assert len(out) == len(expected)
 
 
-class _Nothing(StatefulSourcePartition[RawMessage, None]):
-    def next_batch(self) -> list[RawMessage]:
-        raise StopIteration
-
-    def snapshot(self) -> None:
-        return None
-
-
-class Nothing(FixedPartitionedSource[RawMessage, None]):
-    """A source without messages."""
-
-    def list_parts(self) -> list[str]:
-        return ["none"]
-
-    def build_part(self, step_id: str, for_part: str, resume_state: None) -> _Nothing:
-        return _Nothing()
-
-
 def test_step_ids_are_frozen() -> None:
     """Recovery finds state by step id: a renamed step with state loses the state of every ship."""
     flow = vessel(Nothing(), CollectSink(lambda _: None), load_policy(None), SETTINGS, FlowMetrics("test"))
-    steps = [
-        step.step_id
-        for step in _walk(to_rendered(flow).substeps)
-        if step.op_type in ("input", "stateful_batch", "output")
-    ]
-    assert steps == STATEFUL
-
-
-def _walk(operators: Any) -> Any:
-    for operator in operators:
-        yield operator
-        yield from _walk(operator.substeps)
+    assert stateful_steps(flow) == STATEFUL
 
 
 def lines(messages: list[RawMessage]) -> str:

@@ -20,7 +20,8 @@ from clickhouse_connect.driver.client import Client
 
 from compose.replay import CollectSink
 from flows.archive import archive
-from flows.vessel import has_snapshot, vessel
+from flows.detect import has_snapshot
+from flows.vessel import vessel
 from operators.clickhouse import ClickHouseSink, QueryTooBigError, Reader, open_client
 from operators.clickhouse.history import COUNTS, FORMS, MAX_FORMS, _newest, log_history, read_history
 from operators.clickhouse.migrate import migrate
