@@ -6,7 +6,7 @@ PY := $(BIN)/python
 DATA ?= data
 PORT ?= 8080
 
-.PHONY: help install up test test-quick check bench bench-quick format lock clean
+.PHONY: help install up test test-quick check bench bench-quick torture format lock clean
 
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | sort
@@ -50,6 +50,9 @@ bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.captures --json --quick
 	$(PY) -m tests.bench.quiet_day --json --quick
 	$(PY) -m tests.bench.correlation --json --quick
+
+torture: install ## kill the parts at random moments under load, 130 times: nothing may be lost, doubled or wrong
+	$(PY) -m tests.torture --json
 
 format: install  ## put the code in order
 	$(BIN)/ruff check --fix .

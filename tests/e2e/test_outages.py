@@ -8,103 +8,30 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import nats
 import pytest
 from nats.aio.client import Client
 from nats.errors import Error as NatsClientError
 
-from operators.clickhouse import ClickHouseError, Reader
 from tests.e2e.test_fast_path import attack
-from tests.support.nats import Server, free_port, until
-from tests.support.system import WATCHKEEPER
+from tests.support.nats import Server, until
+from tests.support.parts import Parts, parts_in
 
 pytestmark = pytest.mark.e2e
 
 
-class Vessel:
-    """nats-server, both flows and ClickHouse, each a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.nats = Server(folder / "nats").start()
-        self.clickhouse_port = free_port()
-        self.ports = {"vessel": free_port(), "archive": free_port()}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str, *words: str) -> None:
-        """Start one process."""
-        environment = {
-            **os.environ,
-            "NATS_URL": self.nats.url,
-            "CLICKHOUSE_DSN": f"http://127.0.0.1:{self.clickhouse_port}/watchkeeper",
-            "WATCHKEEPER_DATA_DIR": str(self.folder),
-            **{f"WATCHKEEPER_{flow.upper()}_PORT": str(port) for flow, port in self.ports.items()},
-        }
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen([str(WATCHKEEPER), *words], env=environment, stderr=log)
-
-    def start_flow(self, name: str) -> None:
-        """Start a flow and wait until it reads."""
-        self.start(name, "run", name)
-        until(lambda: self._is_ready(name), seconds=30, what=f"{name} ready:\n{self.log(name)}")
-
-    def start_clickhouse(self) -> None:
-        """Start ClickHouse."""
-        path = str(self.folder / "clickhouse")
-        self.start("clickhouse", "clickhouse", "--path", path, "--port", str(self.clickhouse_port))
-
-    def log(self, name: str) -> str:
-        """What a process said."""
-        return (self.folder / f"{name}.log").read_text()
-
-    def _is_ready(self, name: str) -> bool:
-        assert self.processes[name].poll() is None, self.log(name)
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.ports[name]}/health/live", timeout=1).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def query(self, sql: str) -> list[dict[str, Any]]:
-        """Rows, or nothing while ClickHouse is away."""
-        dsn = f"http://127.0.0.1:{self.clickhouse_port}/watchkeeper"
-        try:
-            reader = Reader(dsn, "watchkeeper")
-            return reader.query(sql, {})
-        except ClickHouseError:
-            return []
-
-    def ids_of(self, device: str) -> list[str]:
-        """The tracking ids of a device's lines, each as often as readers see it."""
-        return [
-            row["id"] for row in self.query(f"SELECT tracking_id AS id FROM logs FINAL WHERE device_id = '{device}'")
-        ]
-
-    def close(self) -> None:
-        """End everything."""
-        for process in self.processes.values():
-            process.kill()
-            process.wait(10)
-        self.nats.kill()
-
-
-@contextmanager
-def vessel_in(folder: Path) -> Iterator[Vessel]:
-    vessel = Vessel(folder)
-    try:
-        yield vessel
-    finally:
-        vessel.close()
+def ids_of(vessel: Parts, device: str) -> list[str]:
+    """The tracking ids of a device's lines, each as often as readers see it."""
+    return [row["id"] for row in vessel.query(f"SELECT tracking_id AS id FROM logs FINAL WHERE device_id = '{device}'")]
 
 
 @pytest.fixture(scope="module")
-def vessel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vessel]:
-    with vessel_in(tmp_path_factory.mktemp("outages")) as found:
+def vessel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    with parts_in(tmp_path_factory.mktemp("outages")) as found:
         found.start_flow("vessel")
         found.start_flow("archive")
         yield found
@@ -129,22 +56,23 @@ def last_incident(server: Server, device: str) -> bytes | None:
     return server.run(work)
 
 
-def test_clickhouse_down_at_the_start_and_later(vessel: Vessel) -> None:
+def test_clickhouse_down_at_the_start_and_later(vessel: Parts) -> None:
     first = attack("gw-dark", 20)
     publish(vessel.nats, first)
     until(lambda: last_incident(vessel.nats, "gw-dark"), seconds=15, what="an incident without ClickHouse")
     vessel.start_clickhouse()
     expected = sorted(body["tracking_id"] for _, body in first)
-    until(lambda: sorted(vessel.ids_of("gw-dark")) == expected, seconds=30, what=f"all lines:\n{vessel.log('archive')}")
+    until(
+        lambda: sorted(ids_of(vessel, "gw-dark")) == expected, seconds=30, what=f"all lines:\n{vessel.log('archive')}"
+    )
 
-    vessel.processes["clickhouse"].kill()
-    vessel.processes["clickhouse"].wait(10)
+    vessel.kill("clickhouse")
     second = attack("gw-dark-again", 20)
     publish(vessel.nats, second)
     until(lambda: last_incident(vessel.nats, "gw-dark-again"), seconds=15, what="an incident without ClickHouse")
     vessel.start_clickhouse()
     expected = sorted(body["tracking_id"] for _, body in second)
-    until(lambda: sorted(vessel.ids_of("gw-dark-again")) == expected, seconds=40, what="all later lines")
+    until(lambda: sorted(ids_of(vessel, "gw-dark-again")) == expected, seconds=40, what="all later lines")
     incidents = vessel.query("SELECT incident_id, count() AS n FROM incidents FINAL GROUP BY incident_id, revision")
     assert incidents
     assert {row["n"] for row in incidents} == {1}
@@ -185,7 +113,7 @@ class Producer(threading.Thread):
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-def test_nats_restarted_under_load_loses_and_doubles_nothing(vessel: Vessel, end: str) -> None:
+def test_nats_restarted_under_load_loses_and_doubles_nothing(vessel: Parts, end: str) -> None:
     producer = Producer(vessel.nats.url, f"load-{end}")
     producer.start()
     until(lambda: producer.has(300), seconds=20, what="load before")
@@ -199,13 +127,13 @@ def test_nats_restarted_under_load_loses_and_doubles_nothing(vessel: Vessel, end
     publish(vessel.nats, after)
     until(lambda: last_incident(vessel.nats, f"gw-{end}"), seconds=20, what="an incident after the restarts")
     expected = sorted(producer.acknowledged)
-    until(lambda: sorted(vessel.ids_of(f"load-{end}")) == expected, seconds=40, what="every acknowledged line, once")
+    until(lambda: sorted(ids_of(vessel, f"load-{end}")) == expected, seconds=40, what="every acknowledged line, once")
     for name in ("vessel", "archive"):
         assert vessel.processes[name].poll() is None, vessel.log(name)
 
 
 def test_nats_down_at_the_start_is_said_in_one_line_and_waited_for(tmp_path: Path) -> None:
-    with vessel_in(tmp_path) as vessel:
+    with parts_in(tmp_path) as vessel:
         vessel.nats.stop()
         vessel.start("vessel", "run", "vessel")
         until(lambda: vessel.log("vessel").count("cannot be reached") >= 2, seconds=20, what="two attempts said")
@@ -214,8 +142,7 @@ def test_nats_down_at_the_start_is_said_in_one_line_and_waited_for(tmp_path: Pat
         assert vessel.nats.url in said
         vessel.nats.start()
         until(lambda: "flow_started" in vessel.log("vessel"), seconds=20, what="the flow after NATS is back")
-        vessel.processes["vessel"].terminate()
-        assert vessel.processes["vessel"].wait(20) == 0
+        vessel.stop("vessel")
 
 
 def test_the_flows_run_as_plain_bytewax_modules_too(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""Kill real processes at random moments under load, and count what is lost, doubled or wrong: all must be 0.
+
+    python -m tests.torture [--short] [--only LEG] [--seed N] [--rate N] [--json] [--keep DIR]
+
+vessel 50 times (a third as detect and correlate in processes of their own), archive 50 times, nats-server 20
+times, everything at once 10 times. Each leg prints its seed; `--only LEG --seed N` runs it again. Exit code 1
+when anything is lost, doubled or wrong.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from operators.observability import configure_logging
+from tests.bench.report import Figure, write
+from tests.torture.leg import Leg, Result, run_leg
+
+RATE = 1200.0
+HALVES = ("detect", "correlate")
+LEGS = (
+    Leg("vessel", ("vessel",), 33),
+    Leg("vessel_apart", HALVES, 17, apart=True),
+    Leg("archive", ("archive",), 50),
+    Leg("nats", ("nats",), 13),
+    Leg("nats_apart", ("nats",), 7, apart=True),
+    Leg("everything", ("nats", "vessel", "archive"), 7, at_once=True),
+    Leg("everything_apart", ("nats", *HALVES, "archive"), 3, at_once=True, apart=True),
+)
+SHORT = (
+    Leg("one_by_one", ("nats", "vessel", "archive"), 5),
+    Leg("everything_apart", ("nats", *HALVES, "archive"), 1, at_once=True, apart=True),
+)
+
+
+def figures(result: Result) -> Iterator[Figure]:
+    """What came of a leg."""
+    name, audit = f"torture.{result.leg.name}", result.audit
+    yield Figure(f"{name}.seed", result.seed, "seed")
+    yield Figure(f"{name}.kills", result.leg.kills, "kills")
+    yield Figure(f"{name}.messages", result.messages, "acknowledged")
+    yield Figure(f"{name}.revisions", result.incidents, "published")
+    yield Figure(f"{name}.compared", audit.compared, "items")
+    yield Figure(f"{name}.lost", len(audit.lost), "items", 0.0)
+    yield Figure(f"{name}.doubled", len(audit.doubled), "items", 0.0)
+    yield Figure(f"{name}.wrong", len(audit.wrong), "items", 0.0)
+    yield Figure(f"{name}.duration", result.seconds, "s")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="six kills, about a minute")
+    parser.add_argument("--only", help="one leg, by name")
+    parser.add_argument("--seed", type=int, help="of the load and of the moments of death; drawn when not given")
+    parser.add_argument("--rate", type=float, default=RATE, help="messages a second")
+    parser.add_argument("--json", action="store_true", help="JSON lines")
+    parser.add_argument("--keep", type=Path, help="run in this folder and leave everything there")
+    asked = parser.parse_args(arguments)
+    legs = [leg for leg in (SHORT if asked.short else LEGS) if asked.only in (None, leg.name)]
+    if not legs:
+        parser.error(f"no leg {asked.only!r}; there are {', '.join(leg.name for leg in LEGS)}")
+    configure_logging("error")
+    bad = 0
+    for leg in legs:
+        seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1_000_000)
+        with tempfile.TemporaryDirectory(prefix=f"torture-{leg.name}-", ignore_cleanup_errors=True) as temporary:
+            folder = Path(temporary) if asked.keep is None else asked.keep / leg.name
+            folder.mkdir(parents=True, exist_ok=True)
+            result = run_leg(leg, seed, folder, asked.rate)
+        write(figures(result), as_json=asked.json)
+        if not result.audit.is_clean:
+            bad += 1
+            sys.stderr.write(f"{leg.name}, seed {seed}: {result.audit}\n")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
