@@ -11,6 +11,7 @@ from nats.errors import Error as ClientError
 from operators.jetstream.ack import Delivery
 from operators.jetstream.connection import (
     Backoff,
+    JetStreamRefusedError,
     Link,
     NatsAwayError,
     NatsConfig,
@@ -25,6 +26,8 @@ from schemas.ops import OpsTick
 
 TICK_SUBJECT = "ops.tick"
 TICK_S = 1.0
+LOOK_S = 2.0
+"""How often the end of the stream is asked for while nothing is delivered for want of room."""
 
 log = structlog.get_logger()
 
@@ -36,7 +39,7 @@ class Reader:
     """Fills a deque from one stream, across reconnects, each message once and in order.
 
     The loop's thread fills entries, the worker's thread empties it with popleft and counts what it
-    took in taken_bytes. State: what waits in the deque (window messages, 96 MiB at most).
+    took in taken_bytes and taken (the last sequence). State: what waits in the deque (window messages, 96 MiB at most).
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Reader:
     ) -> None:
         self.entries: deque[Entry] = deque()
         self.taken_bytes = 0
+        self.taken: int | None = None
         self.created: str | None = None
         self.stream_end = 0
         self.connected = False
@@ -83,6 +87,11 @@ class Reader:
             and self._received_bytes - self.taken_bytes < BUFFER_BYTES
         )
 
+    @property
+    def behind(self) -> int:
+        """How many messages of the stream the flow has not taken in, as far as is known; also while it stands still."""
+        return 0 if self.taken is None else max(0, self.stream_end - self.taken)
+
     def wake(self) -> None:
         """Look again at once. Only on the loop."""
         if self._pull is not None:
@@ -112,14 +121,14 @@ class Reader:
 
     async def _connect_and_read(self) -> None:
         link = await open_link(self._config, f"watchkeeper-read-{self._stream}")
-        beat = asyncio.ensure_future(self._beat(link))
+        beside = asyncio.gather(self._beat(link), self._follow_end(link))
         try:
             while not self._done():
                 await self._read(link)
         finally:
             self._connect_flag(False)
-            beat.cancel()
-            await asyncio.gather(beat, return_exceptions=True)
+            beside.cancel()
+            await asyncio.gather(beside, return_exceptions=True)
             await link.close()
 
     async def _read(self, link: Link) -> None:
@@ -151,6 +160,8 @@ class Reader:
         self.created = state.created
         if self._received is None:
             self._received = max(0, state.first - 1)
+        if self.taken is None:
+            self.taken = self._received
         if self._received > state.last:
             raise NatsError(
                 f"{where} ends at {state.last} but {self._received} was read already: it lost messages or was restored "
@@ -200,3 +211,14 @@ class Reader:
                 log.debug("tick not sent", problem=str(error))
             due = max(due + TICK_S, loop.time())
             await asyncio.sleep(due - loop.time())
+
+    async def _follow_end(self, link: Link) -> None:
+        """Know how far the stream has grown while the flow takes nothing in: deliveries say it otherwise."""
+        while link.is_open:
+            await asyncio.sleep(LOOK_S)
+            if self._pull is None or not self._pull.starved:
+                continue
+            try:
+                self.stream_end = max(self.stream_end, (await stream_state(link, self._stream)).last)
+            except (NatsError, NatsAwayError, JetStreamRefusedError) as error:
+                log.debug("end of the stream not known", stream=self._stream, problem=str(error))

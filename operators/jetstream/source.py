@@ -128,7 +128,8 @@ class JetStreamPart(StatefulSourcePartition[RawMessage, dict[str, Any]]):
         self._identity: int | None = None
         self._messages_in = metrics.messages_in.labels(stream=self._stream)
         self._gap_messages = metrics.gap_messages.labels(stream=self._stream)
-        self._lag = metrics.lag.labels(stream=self._stream)
+        # The reader's, not this partition's: whoever scrapes must not keep a forgotten partition alive.
+        metrics.lag.labels(stream=self._stream).set_function(lambda: float(reader.behind))
         self._log_time = metrics.log_time.labels(stream=self._stream)
         self._latest = 0
         reader.resume(state["created"], self._sequence)
@@ -186,6 +187,7 @@ class JetStreamPart(StatefulSourcePartition[RawMessage, dict[str, Any]]):
             count += 1
             latest = max(latest, arrived)
         self._sequence = entries[-1][0]
+        self._reader.taken = self._sequence
         self._reader.taken_bytes += size
         self._latest = latest
         self._count(count)
@@ -193,7 +195,6 @@ class JetStreamPart(StatefulSourcePartition[RawMessage, dict[str, Any]]):
 
     def _count(self, count: int) -> None:
         self._messages_in.inc(count)
-        self._lag.set(max(0, self._reader.stream_end - (self._sequence or 0)))
         if self._latest:
             self._log_time.set(self._latest / 1e9)
 

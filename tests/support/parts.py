@@ -32,7 +32,7 @@ class Parts:
         self.clickhouse_port = free_port()
         self.ports = {flow: free_port() for flow in FLOWS}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._embedded = embedded
+        self.embedded = embedded
         self._environment = dict(environment or {})
 
     @property
@@ -45,7 +45,7 @@ class Parts:
         environment = {
             **os.environ,
             "NATS_URL": self.nats.url,
-            "CLICKHOUSE_DSN": f"chdb://{self.folder}/clickhouse" if self._embedded else self.clickhouse_dsn,
+            "CLICKHOUSE_DSN": f"chdb://{self.folder}/clickhouse" if self.embedded else self.clickhouse_dsn,
             "WATCHKEEPER_DATA_DIR": str(self.folder),
             **{f"WATCHKEEPER_{flow.upper()}_PORT": str(port) for flow, port in self.ports.items()},
             **self._environment,

