@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 import lz4.frame  # type: ignore[import-untyped]
 
 from compose.chdb_engine import Answer, Engine, EngineError, Statement
+from compose.http_form import FormError, form_boundary, form_fields
 
 MAX_BODY_BYTES: Final = 256 * 1024 * 1024
 THREADS: Final = 8
@@ -78,6 +79,7 @@ class ClickHouseApp:
         if query.get("decompress") == "1":
             raise _RefusedError(400, 48, "ClickHouse's own compression is not known here: use compress=False")
         body = _decoded(await _read(receive), headers.get("content-encoding", "identity"))
+        query, body = _with_form(query, body, headers.get("content-type", ""))
         statement = Statement.of(
             query, body, readonly=method == "GET", default_format=headers.get("x-clickhouse-format", "")
         )
@@ -104,6 +106,16 @@ def _check_origin(headers: Mapping[str, str], *, local: bool) -> None:
         raise _RefusedError(403, 497, "Requests of web pages are refused")
     if local and not is_loopback(urlsplit(f"//{headers.get('host', '')}").hostname or ""):
         raise _RefusedError(403, 497, f"Host {headers.get('host')!r} is not this machine's loopback: use 127.0.0.1")
+
+
+def _with_form(query: dict[str, str], body: bytes, content_type: str) -> tuple[dict[str, str], bytes]:
+    """The parameters with those of a form, which win, and what is left of the body."""
+    try:
+        boundary = form_boundary(content_type)
+        return (query, body) if boundary is None else (query | form_fields(body, boundary), b"")
+    except FormError as error:
+        status, code = (413, 117) if error.too_big else (400, 36)
+        raise _RefusedError(status, code, str(error)) from error
 
 
 async def _read(receive: Receive) -> bytes:

@@ -15,8 +15,10 @@ import httpx
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from compose import clickhouse_app
 from compose.chdb_engine import EngineError, Statement
 from compose.clickhouse_http import _listen, serve
+from compose.http_form import MAX_FIELD_BYTES, MAX_FIELDS, MAX_FORM_BYTES, form_fields
 from compose.locks import ComposeError
 from tests.support.clickhouse import http_server
 
@@ -114,6 +116,85 @@ def test_ping_and_plain_requests(http: httpx.Client) -> None:
     assert http.post("/", content="SELECT count() AS n FROM t FORMAT JSONEachRow").json() == {"n": 10}
     answer = http.post("/", params={"default_format": "CSV", "query_id": "q1"}, content="SELECT 'x'")
     assert (answer.text, answer.headers["x-clickhouse-query-id"]) == ('"x"\n', "q1")
+
+
+@pytest.mark.parametrize("size", [20, 2_000, 100_000])
+def test_values_of_any_size_come_in_a_form_as_in_the_address(
+    chdb_dsn: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms = count_calls(monkeypatch)
+    text = "tab\tquote'\\nl\r\n--€ " * (size // 20)
+    with http_server(chdb_dsn) as port:
+        client = clickhouse_connect.get_client(host="127.0.0.1", port=port)
+        names = [f"n{n}" for n in range(size // 20)]
+        found = client.query(
+            "SELECT {text:String} AS text, {names:Array(String)} AS names, value AS rows FROM system.settings "
+            "WHERE name = 'max_result_rows'",
+            parameters={"text": text, "names": names},
+            settings={"max_result_rows": 77},
+        )
+        assert found.first_row == (text, names, "77")
+        client.close()
+    assert len(forms) == (size > 1000)
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the forms that the interface reads from now on."""
+    read: list[int] = []
+
+    def counted(body: bytes, boundary: bytes) -> dict[str, str]:
+        read.append(len(body))
+        return form_fields(body, boundary)
+
+    monkeypatch.setattr(clickhouse_app, "form_fields", counted)
+    return read
+
+
+def form(fields: dict[str, str], boundary: str = "sea") -> bytes:
+    parts = (f'--{boundary}\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in fields.items())
+    return "".join([*parts, f"--{boundary}--\r\n"]).encode()
+
+
+def test_a_form_adds_to_the_address_and_wins(http: httpx.Client) -> None:
+    http.post("/", content="INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    answer = http.post(
+        "/",
+        params={**dict(http.params), "param_a": "1", "default_format": "CSV"},
+        content=form({"query": "SELECT s FROM t WHERE a = {a:UInt8}", "param_a": "2"}),
+        headers={"content-type": "multipart/form-data; boundary=sea"},
+    )
+    assert answer.text == '"b"\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "says"),
+    [
+        (form({"query": "x" * (MAX_FIELD_BYTES + 1)}), "boundary=sea", 413, f"Field query has {MAX_FIELD_BYTES + 1} b"),
+        (form({f"param_{n}": "" for n in range(MAX_FIELDS + 1)}), "boundary=sea", 413, f"More than {MAX_FIELDS} fiel"),
+        (b"x" * (MAX_FORM_BYTES + 1), "boundary=sea", 413, f"More than {MAX_FORM_BYTES} bytes in one form"),
+        (form({"query": "SELECT 1"})[:-10], "boundary=sea", 400, "The form has no end"),
+        (form({"query": "SELECT 1"}), "boundary=lake", 400, "The form has no end"),
+        (form({"query": "SELECT 1"}), "charset=utf-8", 400, "The form names no boundary"),
+        (form({"": "SELECT 1"}), "boundary=sea", 400, "A part of the form has no name"),
+        (form({"a": "1"}).replace(b"1", b"\xff"), "boundary=sea", 400, "Field a is not UTF-8"),
+        (form({'a"; filename="b': "1"}), "boundary=sea", 400, "Field a is a file: external data is not known here"),
+        (form({"param_a": "1"}), "boundary=sea", 400, "Empty query"),
+    ],
+)
+def test_a_form_that_cannot_be_read_says_why(
+    http: httpx.Client, body: bytes, content_type: str, status: int, says: str
+) -> None:
+    answer = http.post("/", content=body, headers={"content-type": f"multipart/form-data; {content_type}"})
+    assert answer.status_code == status
+    assert says in answer.text
+    assert http.post("/", content="SELECT 1").text == "1\n"
+
+
+def test_as_many_fields_and_bytes_as_are_allowed_are_read(http: httpx.Client) -> None:
+    long = f"SELECT 1 -- {'x' * MAX_FIELD_BYTES}"[:MAX_FIELD_BYTES]
+    fields = {"query": long} | {f"param_{n}": "" for n in range(MAX_FIELDS - 1)}
+    answer = http.post("/", content=form(fields), headers={"content-type": "multipart/form-data; boundary=sea"})
+    assert (answer.status_code, answer.text) == (200, "1\n")
 
 
 @pytest.mark.parametrize(

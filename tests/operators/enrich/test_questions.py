@@ -195,9 +195,6 @@ def test_a_batch_is_one_query_a_question_and_the_second_time_none(reader: Reader
     assert len(asked) == len(QUESTIONS)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="compose.clickhouse_app does not read multipart forms, in which the driver sends many values"
-)
 def test_a_large_batch_is_answered_over_http_as_well(reader: Reader, chdb_dsn: str) -> None:
     with http_server(chdb_dsn) as port, closing(Reader(f"http://127.0.0.1:{port}", reader.database)) as far:
         context_of(far, *(anomaly(n / 100, device_id=f"srv-{n}", series=f"aurora/srv-{n}/node/m") for n in range(200)))
