@@ -44,8 +44,8 @@ def correlation(
 ) -> Stream[Outgoing]:
     """Wire the second half onto the events of the first; context is whom enrich asks, None for nobody."""
 
-    def incident_type(anomaly: AnomalyDetected) -> str:
-        return classify(anomaly, policy.for_ship(anomaly.ship_id)).incident_type
+    def incident_type(anomaly: AnomalyDetected, device_type: str | None) -> str:
+        return classify(anomaly, policy.for_ship(anomaly.ship_id), device_type).incident_type
 
     enriched = enrich("enrich", events, policy=policy, context=context, incident_type=incident_type, metrics=metrics)
     decisions = correlate("correlate", enriched, policy=policy, slots=settings.correlate_slots, metrics=metrics)

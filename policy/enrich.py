@@ -67,8 +67,20 @@ class EnrichPolicy(Segment):
     capacity: int = Field(1000, ge=1, le=100_000, description="anomalies that wait at once; more wait in JetStream")
     workers: int = Field(2, ge=1, le=16, description="batches of queries at once")
     max_batch: int = Field(200, ge=1, le=1000, description="anomalies that are asked about together")
+    linger_ms: float = Field(
+        10, ge=0, le=100, description="an anomaly waits so long for others to be asked about with it"
+    )
     retries: int = Field(1, ge=0, le=5, description="tries after a failed one, within the timeout")
     backoff_ms: float = Field(50, ge=0, le=500, description="pause before the first of them, doubled each time")
     cache: CachePolicy = Field(CachePolicy(), description="answers that are used again")
     breaker: BreakerPolicy = Field(BreakerPolicy(), description="when ClickHouse is not asked any more")
     severity: EnrichSeverityPolicy = Field(EnrichSeverityPolicy(), description="what context does to severity")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.linger_ms > self.timeout_ms / 2:
+            raise ValueError(
+                f"linger_ms is {self.linger_ms:g}, expected at most half of timeout_ms ({self.timeout_ms:g}), "
+                "or there is no time left to ask"
+            )
+        return self

@@ -12,6 +12,7 @@ class AsyncLimits:
     workers: calls at once, of all keys of the process. max_batch: items a call.
     retries: calls after the first failed one; backoff_s: pause before the first of them, doubled
     each time. poll_s: how often the worker looks for answers while any are due.
+    linger_s: how long an item waits for others to share its first call.
 
     >>> AsyncLimits(timeout_s=0)
     Traceback (most recent call last):
@@ -26,6 +27,7 @@ class AsyncLimits:
     retries: int = 1
     backoff_s: float = 0.05
     poll_s: float = 0.001
+    linger_s: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("timeout_s", "poll_s"):
@@ -34,6 +36,6 @@ class AsyncLimits:
         for name in ("capacity", "workers", "max_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected at least 1")
-        for name in ("retries", "backoff_s"):
+        for name in ("retries", "backoff_s", "linger_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected 0 or more")

@@ -162,8 +162,8 @@ def async_map(
 
     call takes a list of items and gives one output for each, in their order. It runs in threads,
     several at once, so it must be thread-safe, and it should end by itself within the timeout.
-    There is no linger: while a thread is free an item is called for at once, else what waits goes
-    into one call. at_once(item) gives the output where no call is needed, None where it is; such an
+    While a thread is free an item is called for after limits.linger_s (at once unless told), else
+    what waits goes into one call. at_once(item) gives the output where no call is needed, None where it is; such an
     item passes in its place. It runs on the worker: it must not block.
 
     When a call raises, or gives another number of outputs, its items are called for again after a

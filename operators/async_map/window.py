@@ -60,7 +60,9 @@ class Window(Generic[In, Out]):
         self._held[id(held)] = held
 
     def take(self, now: float) -> list[Held[In, Out]]:
-        """The items of the next call, oldest first; empty when none is due."""
+        """The items of the next call, oldest first; empty when none is due, or the oldest may still get company."""
+        if self._lingers(now):
+            return []
         batch: list[Held[In, Out]] = []
         later: list[Held[In, Out]] = []
         size = self._limits.max_batch
@@ -75,6 +77,14 @@ class Window(Generic[In, Out]):
             size = min(size, held.most)
         self._waiting.extendleft(reversed(later))
         return batch
+
+    def _lingers(self, now: float) -> bool:
+        while self._waiting and self._waiting[0].done:
+            self._waiting.popleft()
+        if not self._waiting or len(self._waiting) >= self._limits.max_batch:
+            return False
+        oldest = self._waiting[0]
+        return not oldest.failures and now - (oldest.deadline - self._limits.timeout_s) < self._limits.linger_s
 
     def answer(self, batch: Sequence[Held[In, Out]], outs: Sequence[Out]) -> None:
         """A call has answered: one output an item, in their order; what timed out meanwhile is left alone."""

@@ -1,12 +1,15 @@
 """What is asked about an anomaly: keys, and the times as of which."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from schemas.anomaly import AnomalyDetected, ContextData
 
 Key = tuple[str, ...]
+
+IncidentTypeOf = Callable[[AnomalyDetected, str | None], str | None]
+"""The incident type of an anomaly on a device of a type, None where either is not known."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -19,10 +22,16 @@ class Ask(NamedTuple):
 
 
 class Asker(NamedTuple):
-    """An anomaly with the incident type that it speaks of, where that is known."""
+    """An anomaly, how its incident type follows from its device's type (None: not known), and that type."""
 
     anomaly: AnomalyDetected
-    incident_type: str | None
+    incident_type_of: IncidentTypeOf
+    device_type: str | None = None
+
+    @property
+    def incident_type(self) -> str | None:
+        """Which kind of incident the anomaly speaks of, where that is known."""
+        return self.incident_type_of(self.anomaly, self.device_type)
 
 
 class Found(NamedTuple):
@@ -47,25 +56,20 @@ def similar_key(asker: Asker) -> Key:
     return asker.anomaly.ship_id, family(asker.anomaly)
 
 
-def series_key(asker: Asker) -> Key | None:
-    """The ship and the series of a metric; None for what is not about a metric."""
-    anomaly = asker.anomaly
-    return (anomaly.ship_id, anomaly.series) if anomaly.metric_name else None
-
-
 def ship_key(asker: Asker) -> Key:
     """The ship."""
     return (asker.anomaly.ship_id,)
 
 
-def device_key(asker: Asker) -> Key:
-    """The ship and the device."""
-    return asker.anomaly.ship_id, asker.anomaly.device_id
+def metric_key(asker: Asker) -> Key | None:
+    """The ship and the device of a metric; None for what is not about a metric."""
+    anomaly = asker.anomaly
+    return (anomaly.ship_id, anomaly.device_id) if anomaly.metric_name else None
 
 
 def incident_key(asker: Asker) -> Key | None:
     """The ship, the device and the incident type; None where that is not known."""
-    anomaly, incident_type = asker
+    anomaly, incident_type = asker.anomaly, asker.incident_type
     return None if incident_type is None else (anomaly.ship_id, anomaly.device_id, incident_type)
 
 
@@ -92,18 +96,23 @@ def thing(ask: Ask) -> str:
     return "\n".join(ask.key[1:])
 
 
-def groups(asks: Iterable[Ask], span_s: int | None = None) -> list[list[Ask]]:
-    """Asks in groups for one query each: one ship, and no thing twice (as of another time).
-
-    span_s: the times of a group lie in one span of so many seconds since 1970; None for any times.
-    """
-    found: dict[tuple[str, int, int | None], list[Ask]] = {}
+def groups(asks: Iterable[Ask], *, of_one_time: bool = False) -> list[list[Ask]]:
+    """Asks in groups for one query each: one ship, no thing twice, and all as of one time where that is needed."""
+    found: dict[tuple[str, int, datetime | None], list[Ask]] = {}
     seen: dict[Key, int] = {}
     for ask in asks:
         layer = seen[ask.key] = seen.get(ask.key, -1) + 1
-        span = None if span_s is None else _micros(ask.at) // (span_s * 1_000_000)
-        found.setdefault((ask.key[0], layer, span), []).append(ask)
+        found.setdefault((ask.key[0], layer, ask.at if of_one_time else None), []).append(ask)
     return list(found.values())
+
+
+def floor(at: datetime, grain_s: int) -> datetime:
+    """The beginning of the grain that holds a time, counted from 1970.
+
+    >>> floor(datetime(2026, 1, 1, 7, 45, tzinfo=UTC), 3600).isoformat()
+    '2026-01-01T07:00:00+00:00'
+    """
+    return _EPOCH + (at - _EPOCH) // timedelta(seconds=grain_s) * timedelta(seconds=grain_s)
 
 
 def _micros(at: datetime) -> int:

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -11,10 +10,10 @@ import structlog
 
 from operators.circuit_breaker import BreakerLimits, CircuitBreaker
 from operators.clickhouse import ClickHouseDsn, ClickHouseError, Reader, open_client
-from operators.enrich.asks import Ask, Asker, Found
+from operators.enrich.asks import Asker, Found
 from operators.enrich.at_once import at_once
 from operators.enrich.cache import TtlCache
-from operators.enrich.questions import QUESTIONS
+from operators.enrich.questions import DEVICE, QUESTIONS
 from operators.enrich.round import Round
 from policy.enrich import EnrichPolicy
 
@@ -22,6 +21,15 @@ NETWORK_TIMEOUT_S: Final = 1
 """After so long a client that hears nothing gives up; its anomalies have gone on by then."""
 
 MAX_ROWS: Final = 200_000
+
+SETTINGS: Final = {
+    "max_threads": 1,
+    "compile_expressions": 0,
+    "compile_aggregate_expressions": 0,
+    "compile_sort_description": 0,
+}
+"""Each query reads a few granules: a second thread costs half as much CPU time again, and compiling the third query of
+a kind keeps it waiting for 50 to 200 ms."""
 
 log = structlog.get_logger()
 
@@ -40,8 +48,10 @@ class ContextSource:
         self._reader = reader
         self._clock = clock
         self._told = False
-        self._timeout_s = policy.timeout_ms / 1000
-        self.breaker = CircuitBreaker(BreakerLimits(policy.breaker.failures, policy.breaker.open_s, self._timeout_s))
+        self._warming: threading.Thread | None = None
+        # An anomaly that lingered has so much left when it is asked about.
+        left_s = (policy.timeout_ms - policy.linger_ms) / 1000
+        self.breaker = CircuitBreaker(BreakerLimits(policy.breaker.failures, policy.breaker.open_s, left_s))
         cache = policy.cache
         self._caches = {
             question.name: TtlCache(getattr(cache, f"{question.name}_s"), cache.size, clock) for question in QUESTIONS
@@ -72,15 +82,24 @@ class ContextSource:
             self._ask_all(this, askers)
         return [this.found(asker, why) for asker in askers]
 
+    def warm_up(self) -> None:
+        """Ask every question about nothing, in the background: connections are open when the first anomaly comes."""
+        self._warming = self._in_background(self.breaker.begin(self._clock()))
+
     def close(self) -> None:
-        """Close the reader."""
+        """Close the reader; what still warms up is waited for, for a moment."""
+        if self._warming is not None:
+            self._warming.join(NETWORK_TIMEOUT_S)
         self._reader.close()
 
     def _ask_all(self, this: Round, askers: Sequence[Asker]) -> None:
-        wanted = {question: want for question in QUESTIONS if (want := this.wanted(question, askers))}
         number = self.breaker.begin(self._clock())
         try:
-            at_once([partial(this.ask, question, self._reader, want) for question, want in wanted.items()])
+            # The other questions need to know the device's type.
+            if device := this.wanted(DEVICE, askers):
+                this.ask(DEVICE, self._reader, device)
+            others = {each: want for each in QUESTIONS if each is not DEVICE and (want := this.wanted(each, askers))}
+            at_once([partial(this.ask, question, self._reader, want) for question, want in others.items()])
         except Exception as error:
             self.breaker.failed(number, self._clock(), str(error))
             raise
@@ -97,21 +116,25 @@ class ContextSource:
             log.warning("context_off", reason=refused, then="anomalies go on without, ClickHouse is tried now and then")
         number = self.breaker.begin_probe(now)
         if number is not None:
-            threading.Thread(target=partial(self._probe, number), name="context-probe", daemon=True).start()
+            self._in_background(number)
         return f"ClickHouse is left alone for {self.policy.breaker.open_s:g} s after: {refused}"
 
+    def _in_background(self, number: int) -> threading.Thread:
+        thread = threading.Thread(target=partial(self._probe, number), name="context-probe", daemon=True)
+        thread.start()
+        return thread
+
     def _probe(self, number: int) -> None:
-        """Ask every question about nothing."""
-        nothing = datetime.fromtimestamp(0, UTC)
+        """Ask every question about nothing, all at once as fetch does."""
         try:
-            for question in QUESTIONS:
-                question.ask(self._reader, [Ask(("",) * question.parts, nothing)])
+            at_once([partial(each.probe, self._reader) for each in QUESTIONS])
         except ClickHouseError as error:
             self.breaker.failed(number, self._clock(), str(error))
             return
         self.breaker.succeeded(number, self._clock())
-        self._told = False
-        log.info("context_back", say="ClickHouse answers again")
+        if self._told:
+            self._told = False
+            log.info("context_back", say="ClickHouse answers again")
 
 
 def open_context(dsn: str, database: str, policy: EnrichPolicy) -> ContextSource:
@@ -128,10 +151,13 @@ def open_context(dsn: str, database: str, policy: EnrichPolicy) -> ContextSource
         max_seconds=policy.timeout_ms / 1000,
         max_rows=MAX_ROWS,
         max_clients=policy.workers * len(QUESTIONS) + 1,
+        settings=SETTINGS,
         open_with=partial(open_client, connect_timeout_s=NETWORK_TIMEOUT_S),
         read_timeout_s=NETWORK_TIMEOUT_S,
     )
-    return ContextSource(reader, policy)
+    source = ContextSource(reader, policy)
+    source.warm_up()
+    return source
 
 
 def try_context(dsn: str, database: str, policy: EnrichPolicy, *, shares_chdb: bool = False) -> ContextSource | None:

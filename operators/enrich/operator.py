@@ -1,6 +1,6 @@
 """The step: each anomaly gets its context and its severity, in its place."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 import bytewax.operators as op
@@ -8,7 +8,7 @@ import structlog
 from bytewax.dataflow import Stream, operator
 
 from operators.async_map import AsyncLimits, async_map
-from operators.enrich.asks import Asker, Found
+from operators.enrich.asks import Asker, Found, IncidentTypeOf
 from operators.enrich.context import ContextSource
 from operators.enrich.saved import load_event, save_event
 from operators.enrich.severity import judge
@@ -19,13 +19,11 @@ from schemas.anomaly import AnomalyDetected, AnomalyEnriched, ContextData
 from schemas.base import Severity
 from schemas.event import Event
 
-IncidentTypeOf = Callable[[AnomalyDetected], str | None]
-
 log = structlog.get_logger()
 
 
-def own_incident_type(anomaly: AnomalyDetected) -> str | None:
-    """The incident type that the rule gave the anomaly, if any."""
+def own_incident_type(anomaly: AnomalyDetected, device_type: str | None) -> str | None:
+    """The incident type that the rule gave the anomaly, if any, whatever the device."""
     return anomaly.incident_type
 
 
@@ -118,7 +116,7 @@ class EventEnricher:
         return self._found(event, body, self._context.known(self._asker(body), str(error)))
 
     def _asker(self, anomaly: AnomalyDetected) -> Asker:
-        return Asker(anomaly, self._incident_type(anomaly))
+        return Asker(anomaly, self._incident_type)
 
     def _found(self, event: Event, anomaly: AnomalyDetected, found: Found) -> Event:
         if self._metrics is not None:
@@ -128,7 +126,7 @@ class EventEnricher:
 
     def _with(self, event: Event, anomaly: AnomalyDetected, context: ContextData, missing: str | None = None) -> Event:
         enricher = self._of_ship(anomaly.ship_id)[0]
-        body = enricher.enrich(anomaly, context, missing, self._incident_type(anomaly))
+        body = enricher.enrich(anomaly, context, missing, self._incident_type(anomaly, context.device_type))
         return event._replace(body=body)
 
 
@@ -149,7 +147,8 @@ def enrich(
     policy.enrich.timeout_ms for its context, queueing included; it goes on with what is known by
     then, and error_msg says what is missing and why. State: the events that wait, in the snapshot;
     after a crash they are asked about again, and the first publication of an anomaly wins.
-    incident_type says which kind of incident an anomaly speaks of. At the end of the input the
+    incident_type says which kind of incident an anomaly on a device of a type speaks of; the type is
+    the inventory's in ClickHouse, None until that has answered. At the end of the input the
     source is closed.
     """
     enricher = EventEnricher(policy, context, incident_type, metrics)
@@ -167,6 +166,7 @@ def enrich(
             capacity=rules.capacity,
             workers=rules.workers,
             max_batch=rules.max_batch,
+            linger_s=rules.linger_ms / 1000,
             retries=rules.retries,
             backoff_s=rules.backoff_ms / 1000,
         ),

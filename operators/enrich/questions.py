@@ -6,7 +6,7 @@ values as bound parameters. Answers are the fields of ContextData that they fill
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from operators.clickhouse import Reader
@@ -15,10 +15,10 @@ from operators.enrich.asks import (
     Ask,
     Asker,
     Key,
-    device_key,
+    floor,
     incident_key,
+    metric_key,
     parameters,
-    series_key,
     ship_key,
     similar_key,
     thing,
@@ -30,8 +30,7 @@ Row = Mapping[str, Any]
 MAX_OUTCOME: Final = 200
 MINUTE_S: Final = 60
 HOUR_S: Final = 3600
-SKETCH_S: Final = 4 * HOUR_S
-"""The sketches of series_sketches are of so long each."""
+DAY_S: Final = 24 * HOUR_S
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Question:
     """One kind of question: whom it is about (None: does not apply), its SQL, and how rows become an answer.
 
     parts: of how many parts its key is. answer takes the rows of one thing (all rows where the ship
-    is what is asked about). fields gives what the answer says about one anomaly. span_s: asks in one
-    query must be of one such span of time; None: each is answered as of its own.
+    is what is asked about). fields gives what the answer says about one anomaly. grain_s: the answer is
+    the same throughout each such span of time, so all within share one; None: each is answered as of its own.
     """
 
     name: str
@@ -50,7 +49,14 @@ class Question:
     sql: str
     answer: Callable[[Sequence[Row]], Answer]
     fields: Callable[[Answer, Asker], Mapping[str, Any]] = lambda answer, asker: answer
-    span_s: int | None = None
+    grain_s: int | None = None
+
+    def of(self, asker: Asker) -> Ask | None:
+        """What an anomaly asks; None where the question does not apply."""
+        key = self.key(asker)
+        if key is None:
+            return None
+        return Ask(key, asker.anomaly.ts if self.grain_s is None else floor(asker.anomaly.ts, self.grain_s))
 
     def ask(self, reader: Reader, asks: Sequence[Ask]) -> list[Answer]:
         """The answers to asks about different things of one ship, in their order, by one query.
@@ -63,6 +69,10 @@ class Question:
             rows.setdefault(row.get("thing", ""), []).append(row)
         return [self.answer(rows.get(thing(ask), ())) for ask in asks]
 
+    def probe(self, reader: Reader) -> None:
+        """Ask about nothing; raises as ask does."""
+        self.ask(reader, [Ask(("",) * self.parts, datetime.fromtimestamp(0, UTC))])
+
 
 def _similar(rows: Sequence[Row]) -> Answer:
     row: Row = rows[0] if rows else {"hour": 0, "day": 0, "week": 0}
@@ -70,9 +80,12 @@ def _similar(rows: Sequence[Row]) -> Answer:
 
 
 def _quantiles(rows: Sequence[Row]) -> Answer:
-    if not rows:
-        return {}
-    p50, p95 = rows[0]["quantiles"]
+    """By series, of the whole device: what breaks shows in several of its metrics."""
+    return {row["series"]: row["quantiles"] for row in rows}
+
+
+def _quantiles_of(answer: Answer, asker: Asker) -> Mapping[str, Any]:
+    p50, p95 = answer.get(asker.anomaly.series, (None, None))
     return {"metric_p50": p50, "metric_p95": p95}
 
 
@@ -116,16 +129,26 @@ def _span(ended_at: datetime, opened_at: datetime) -> str:
     return f"{seconds / MINUTE_S:.0f} min" if seconds < 2 * HOUR_S else f"{seconds / HOUR_S:.1f} h"
 
 
-def _device(rows: Sequence[Row]) -> Answer:
+def _devices(rows: Sequence[Row]) -> Answer:
+    """By device, of the whole ship: an inventory is small, and most of it is asked about sooner or later."""
     names = ("device_type", "vendor", "model", "location", "criticality")
-    return {name: rows[0][name] or None for name in names} if rows else {}
+    return {row["device_id"]: {name: row[name] or None for name in names} for row in rows}
 
+
+def _device_of(answer: Answer, asker: Asker) -> Mapping[str, Any]:
+    device: Mapping[str, Any] = answer.get(asker.anomaly.device_id, {})
+    return device
+
+
+DEVICE: Final = Question("device", "what the device is", 1, ship_key, sql.DEVICES, _devices, _device_of, DAY_S)
 
 QUESTIONS: Final = (
-    Question("device", "what the device is", 2, device_key, sql.DEVICES, _device),
+    DEVICE,
     Question("similar", "similar anomalies", 2, similar_key, sql.SIMILAR, _similar),
-    Question("quantiles", "the metric's p50 and p95", 2, series_key, sql.QUANTILES, _quantiles, span_s=SKETCH_S),
-    Question("errors", "the rank among today's errors", 1, ship_key, sql.ERRORS, _ranks, _rank_of),
+    Question(
+        "quantiles", "the metric's p50 and p95", 2, metric_key, sql.QUANTILES, _quantiles, _quantiles_of, grain_s=DAY_S
+    ),
+    Question("errors", "the rank among today's errors", 1, ship_key, sql.ERRORS, _ranks, _rank_of, HOUR_S),
     Question("incident", "the last incident", 3, incident_key, sql.INCIDENTS, _incident),
 )
-"""In the order of asking: what severity needs comes first, so that it is known when time runs out."""
+"""What the device is comes first: the severity and the kind of incident need it."""

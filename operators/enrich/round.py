@@ -9,7 +9,7 @@ import structlog
 from operators.clickhouse import ClickHouseAwayError, ClickHouseError, Reader
 from operators.enrich.asks import Ask, Asker, Found, Key, groups
 from operators.enrich.cache import MISSING, TtlCache
-from operators.enrich.questions import QUESTIONS, Answer, Question
+from operators.enrich.questions import DEVICE, QUESTIONS, Answer, Question
 from schemas.anomaly import ContextData
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ class Round:
             ClickHouseAwayError: when it is away.
         """
         try:
-            for group in groups(wanted, question.span_s):
+            for group in groups(wanted, of_one_time=question.grain_s is not None):
                 for ask, answer in zip(group, question.ask(reader, group), strict=True):
                     self._caches[question.name].put(*ask, answer)
                     for each in (ask, *wanted[ask]):
@@ -49,17 +49,24 @@ class Round:
         near = timedelta(seconds=cache.ttl_s)
         wanted: dict[Ask, list[Ask]] = {}
         last: dict[Key, Ask] = {}
-        for asker in askers:
-            key = question.key(asker)
-            if key is None or self._recall(question, ask := Ask(key, asker.anomaly.ts)) is not MISSING:
+        for asker in map(self._typed, askers):
+            ask = question.of(asker)
+            if ask is None or self._recall(question, ask) is not MISSING:
                 continue
-            shared = last.get(key)
+            shared = last.get(ask.key)
             if shared is not None and abs(shared.at - ask.at) <= near:
                 wanted[shared].append(ask)
             elif ask not in wanted:
                 wanted[ask] = []
-                last[key] = ask
+                last[ask.key] = ask
         return wanted
+
+    def _typed(self, asker: Asker) -> Asker:
+        """With the type of its device, where that is known by now."""
+        ask = DEVICE.of(asker)
+        if ask is None or (answer := self._recall(DEVICE, ask)) is MISSING:
+            return asker
+        return asker._replace(device_type=DEVICE.fields(answer, asker).get("device_type"))
 
     def _recall(self, question: Question, ask: Ask) -> Any:
         found = self._answers.get((question.name, ask), MISSING)
@@ -73,11 +80,12 @@ class Round:
         """The context of one anomaly; why: the reason for what nobody has asked or answered."""
         fields: dict[str, Any] = {}
         missing: dict[str, list[str]] = {}
+        asker = self._typed(asker)
         for question in QUESTIONS:
-            key = question.key(asker)
-            if key is None:
+            ask = question.of(asker)
+            if ask is None:
                 continue
-            answer = self._recall(question, Ask(key, asker.anomaly.ts))
+            answer = self._recall(question, ask)
             if answer is MISSING:
                 missing.setdefault(self._problems.get(question.name, why), []).append(question.says)
             else:

@@ -41,12 +41,13 @@ GROUP BY family
 """  # noqa: S608 - put together from this file alone; values are bound
 
 QUANTILES: Final = f"""
-SELECT series AS thing, quantilesDDMerge(0.01, 0.5, 0.95)(sketch) AS quantiles
-FROM series_sketches
-WHERE ship_id = {{ship:String}} AND series IN {{things:Array(String)}}
-    AND since > {_time("last")} - INTERVAL 7 DAY AND since <= {_time("last")}
-GROUP BY series
-"""  # noqa: S608 - as above; all asks of a query are of one span, so any of their times is as good
+SELECT device_id AS thing, series,
+    quantilesExactWeighted(0.5, 0.95)(sign(bucket) * pow(1.02, abs(bucket) - 40000), samples) AS quantiles
+FROM series_values
+WHERE ship_id = {{ship:String}} AND device_id IN {{things:Array(String)}}
+    AND since > toDate({_time("last")} - INTERVAL 7 DAY) AND since <= toDate({_time("last")})
+GROUP BY device_id, series
+"""  # noqa: S608 - as above; all asks of a query are of one day
 
 ERRORS: Final = f"""
 SELECT device_id, service, sum(lines) AS logged
@@ -69,14 +70,14 @@ LIMIT 1 BY device_id, incident_type
 """  # noqa: S608 - as above
 
 DEVICES: Final = """
-SELECT device_id AS thing, last.1 AS device_type, last.2 AS vendor, last.3 AS model, last.4 AS location,
+SELECT device_id, last.1 AS device_type, last.2 AS vendor, last.3 AS model, last.4 AS location,
     last.5 AS criticality,
     argMax(
         tuple(told.device_type, told.vendor, told.model, told.location, told.criticality, told.removed),
         tuple(published_at, stream_seq)
     ) AS last
 FROM devices AS told
-WHERE ship_id = {ship:String} AND device_id IN {things:Array(String)}
+WHERE ship_id = {ship:String}
 GROUP BY device_id
 HAVING NOT last.6
 """

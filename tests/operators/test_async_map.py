@@ -90,11 +90,18 @@ ACTIONS = st.one_of(
     st.integers(1, 3),
     st.integers(1, 4),
     st.integers(0, 2),
+    st.sampled_from([0.0, 0.05]),
 )
 def test_nothing_is_lost_doubled_or_late_and_order_is_kept(
-    actions: list[tuple[str, Any]], ordered: bool, capacity: int, workers: int, max_batch: int, retries: int
+    actions: list[tuple[str, Any]],
+    ordered: bool,
+    capacity: int,
+    workers: int,
+    max_batch: int,
+    retries: int,
+    linger_s: float,
 ) -> None:
-    limits = AsyncLimits(1.0, capacity, workers, max_batch, retries, 0.05)
+    limits = AsyncLimits(1.0, capacity, workers, max_batch, retries, 0.05, linger_s=linger_s)
     machine = Machine(limits, ordered)
     for action, value in actions:
         if action == "add":
@@ -133,6 +140,31 @@ def test_a_failed_call_is_tried_again_in_halves_so_that_one_bad_item_fails_alone
     assert machine.out == ["0=", "1=", "2=", "3=", "4=", "5! refused", "6=", "7="]
     assert sizes[0] == 8
     assert min(sizes) == 1
+
+
+def test_an_item_waits_for_others_until_a_call_is_full_or_it_has_lingered() -> None:
+    limits = AsyncLimits(timeout_s=1.0, max_batch=3, retries=1, backoff_s=0.5, linger_s=0.25)
+    window: Window[int, str] = Window(limits, failed, ordered=True)
+
+    def taken(now: float) -> list[int]:
+        batch = window.take(now)
+        if now > 0.5:
+            window.answer(batch, [str(held.item) for held in batch])
+        else:
+            window.fail(batch, RuntimeError("refused"), now)
+        return [held.item for held in batch]
+
+    window.add(0, 0.0)
+    window.add(1, 0.125)
+    assert taken(0.125) == []
+    assert taken(0.25) == [0, 1], "the oldest has lingered, the other goes with it"
+    for item in (2, 3, 4, 5):
+        window.add(item, 0.75)
+    assert taken(0.75) == [0], "what failed does not linger again, and goes in halves"
+    assert taken(0.75) == [1]
+    assert taken(0.75) == [2, 3, 4], "a full call goes at once"
+    assert taken(0.75) == []
+    assert taken(1.0) == [5]
 
 
 def test_back_off_doubles_and_ends_with_the_retries() -> None:

@@ -20,12 +20,13 @@ from operators.enrich import ContextSource, enrich, open_context, try_context
 from operators.enrich.asks import Asker
 from operators.enrich.at_once import at_once
 from operators.enrich.cache import MISSING, TtlCache
+from operators.enrich.operator import own_incident_type
 from operators.enrich.questions import QUESTIONS
 from operators.enrich.saved import load_event, save_event
 from operators.observability import FlowMetrics
-from policy import load_policy
+from policy import PolicySet, load_policy
 from policy.enrich import BreakerPolicy, EnrichPolicy
-from schemas.anomaly import AnomalyEnriched, ContextData
+from schemas.anomaly import AnomalyDetected, AnomalyEnriched, ContextData
 from schemas.event import Event
 from schemas.ops import Device, OpsCommand
 from tests.operators.enrich.conftest import Store, detected
@@ -59,11 +60,13 @@ def source_of(answer: Answer, policy: EnrichPolicy = RULES, **known: Any) -> tup
     return ContextSource(reader, policy, **known), reader  # type: ignore[arg-type]
 
 
-def run(events: list[Event], context: ContextSource | None, batch: int = 10, **known: Any) -> list[Event]:
+def run(
+    events: list[Event], context: ContextSource | None, batch: int = 10, policy: PolicySet = POLICY, **known: Any
+) -> list[Event]:
     out: list[Event] = []
     flow = Dataflow("enrich")
     stream = op.input("in", flow, TestingSource(events, batch_size=batch))
-    op.output("out", enrich("enrich", stream, policy=POLICY, context=context, **known), TestingSink(out))
+    op.output("out", enrich("enrich", stream, policy=policy, context=context, **known), TestingSink(out))
     run_main(flow)
     return out
 
@@ -125,7 +128,7 @@ def test_severity_follows_from_context_and_says_so() -> None:
         if "FROM devices" not in sql:
             return []
         known = {"device_type": "modem", "vendor": "", "model": "", "location": "mast", "criticality": "critical"}
-        return [{"thing": thing, **known} for thing in parameters["things"]]
+        return [{"device_id": "srv-1", **known}, {"device_id": "srv-2", **known, "criticality": "low"}]
 
     (found,) = bodies(run([event(anomaly(1, score=0.85))], source_of(answer)[0]))
     assert (found.severity, found.context.location, found.context.vendor) == ("critical", "mast", None)
@@ -159,7 +162,9 @@ def test_a_clickhouse_that_hangs_costs_each_anomaly_at_most_the_limit_and_only_f
         gate.wait(20)
         return []
 
-    policy = RULES.model_copy(update={"timeout_ms": 100.0, "breaker": BreakerPolicy(failures=2, open_s=30)})
+    policy = RULES.model_copy(
+        update={"timeout_ms": 100.0, "linger_ms": 0.0, "breaker": BreakerPolicy(failures=2, open_s=30)}
+    )
     context, _ = source_of(hang, policy)
     waits: list[float] = []
     came: dict[Any, float] = {}
@@ -189,7 +194,7 @@ def test_what_was_answered_before_time_ran_out_is_not_thrown_away() -> None:
     def answer(sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         if "FROM similar" in sql:
             return [{"thing": thing, "hour": 1, "day": 2, "week": 3} for thing in parameters["things"]]
-        if "FROM series_sketches" in sql:
+        if "FROM series_values" in sql:
             time.sleep(0.6)
         return []
 
@@ -197,6 +202,47 @@ def test_what_was_answered_before_time_ran_out_is_not_thrown_away() -> None:
     (found,) = bodies(run([event(anomaly(1))], context))
     assert (found.context.similar_1h, found.context.similar_7d) == (1, 3)
     assert found.error_msg == "context without the metric's p50 and p95: no answer within 500 ms"
+
+
+def test_the_kind_of_incident_follows_from_the_type_of_the_device(tmp_path: Any) -> None:
+    (tmp_path / "enrich.yaml").write_text("severity: {at_least: {comms_outage: critical}}\n")
+    asked: list[str] = []
+
+    def answer(sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if "FROM devices" in sql:
+            known = dict.fromkeys(("vendor", "model", "location", "criticality"), "")
+            return [{"device_id": "vsat-1", "device_type": "vsat_modem", **known}]
+        if "FROM device_incidents" in sql:
+            asked.extend(parameters["types"])
+        return []
+
+    def kind(found: AnomalyDetected, device_type: str | None) -> str:
+        return "comms_outage" if device_type == "vsat_modem" else "other"
+
+    context, reader = source_of(answer)
+    policy = load_policy(tmp_path)
+    modem, server = (event(anomaly(1, device_id=name, incident_type=None)) for name in ("vsat-1", "srv-1"))
+    for _ in range(2):
+        (found,) = bodies(run([modem], context, policy=policy, incident_type=kind))
+        assert found.severity_reason.endswith(", at least critical: comms_outage")
+        assert asked == ["comms_outage"]
+        assert reader.asked == len(QUESTIONS)
+    (found,) = bodies(run([server], context, policy=policy, incident_type=kind))
+    assert "comms_outage" not in found.severity_reason
+    assert asked == ["comms_outage", "other"]
+
+
+def test_without_an_answer_the_kind_of_incident_is_that_of_an_unknown_device() -> None:
+    asked: list[str | None] = []
+
+    def kind(found: AnomalyDetected, device_type: str | None) -> str:
+        asked.append(device_type)
+        return "other"
+
+    context, _ = source_of(away)
+    (found,) = bodies(run([event(anomaly(1, incident_type=None))], context, incident_type=kind))
+    assert set(asked) == {None}
+    assert found.error_msg is not None
 
 
 def test_one_question_that_is_refused_does_not_keep_the_others_from_being_answered() -> None:
@@ -219,7 +265,7 @@ def test_it_is_asked_again_once_a_probe_in_the_background_was_answered() -> None
         return away(sql, parameters) if broken[0] else []
 
     context, _ = source_of(answer, clock=lambda: now[0])
-    asker = Asker(anomaly(1), None)
+    asker = Asker(anomaly(1), own_incident_type)
     for _ in range(RULES.breaker.failures):
         assert context.at_once(asker) is None
         with pytest.raises(ClickHouseAwayError):
@@ -320,6 +366,15 @@ def test_with_chdb_the_context_is_there(reader: Reader, store: Store, chdb_dsn: 
 def test_a_database_without_tables_is_told_and_costs_nothing(chdb_dsn: str) -> None:
     out = bodies(run(story(5), open_context(chdb_dsn, "nobody_made_this", RULES)))
     assert all("start the archive flow, which creates them" in str(body.error_msg) for body in out)
+
+
+def test_once_warm_nobody_waits_for_connections(reader: Reader, chdb_dsn: str) -> None:
+    context = open_context(chdb_dsn, reader.database, RULES)
+    assert context._warming is not None
+    context._warming.join(20)
+    assert context.breaker.refuses(time.monotonic()) is None
+    assert context._reader._idle.qsize() == len(QUESTIONS)
+    context.close()
 
 
 def test_the_limit_holds_for_a_whole_batch_beyond_capacity() -> None:

@@ -10,11 +10,13 @@ from operators.clickhouse import Reader, migrate, open_client
 from operators.clickhouse.rows import Arrival, device_row, incident_row, log_row, sample_row
 from operators.enrich import ContextSource
 from operators.enrich.asks import Ask, Asker, family, parameters
+from operators.enrich.operator import own_incident_type
 from operators.enrich.questions import QUESTIONS
 from policy import load_policy
-from policy.enrich import EnrichPolicy
+from policy.enrich import CachePolicy, EnrichPolicy
 from schemas.anomaly import AnomalyDetected, ContextData
 from schemas.base import Severity
+from schemas.ddl import migrations, render, values_of
 from schemas.incident import TimelineEntry
 from schemas.telemetry import series_id
 from tests.operators.enrich.conftest import Store, detected
@@ -28,7 +30,7 @@ POLICY = load_policy(None).default.enrich
 
 def context_of(reader: Reader, *anomalies: AnomalyDetected, policy: EnrichPolicy = POLICY) -> list[ContextData]:
     source = ContextSource(reader, policy)
-    found = source.fetch([Asker(each, each.incident_type) for each in anomalies])
+    found = source.fetch([Asker(each, own_incident_type) for each in anomalies])
     assert [each.missing for each in found] == [None] * len(anomalies)
     return [each.context for each in found]
 
@@ -117,6 +119,33 @@ def test_quantiles_in_a_batch_of_two_weeks_are_those_of_each_ones_own_week(reade
     assert found == [pytest.approx(10, rel=0.011), pytest.approx(90, rel=0.011), pytest.approx(90, rel=0.011)]
 
 
+@pytest.mark.parametrize("value", [0.0, -0.0, -273.15, 5e-324, 1e-12, 3.0, 1e9, -1e300, 1.7976931348623157e308])
+def test_quantiles_are_within_a_hundredth_of_the_value_whatever_its_size(
+    reader: Reader, store: Store, value: float
+) -> None:
+    store(sample_row(sample(n, value), (n, 0)) for n in range(50))
+    (context,) = context_of(reader, anomaly(60, series=series_id(sample(0, 0))))
+    expected = pytest.approx(value, rel=0.011, abs=1e-299) if abs(value) < 1e308 else pytest.approx(1e308, rel=0.011)
+    assert context.metric_p50 == expected
+    assert context.metric_p95 == expected
+
+
+def test_one_question_tells_the_quantiles_of_every_series_of_a_device(reader: Reader, store: Store) -> None:
+    names = ("cpu_pct", "load", "mem_pct")
+    store(sample_row(sample(n, 10.0 * i, metric_name=names[i]), (n, i)) for n in range(50) for i in range(3))
+    source = ContextSource(reader, POLICY)
+    asked = [
+        Asker(
+            anomaly(60, rule=None, metric_name=name, series=series_id(sample(0, 0, metric_name=name))),
+            own_incident_type,
+        )
+        for name in (*names, "never_seen")
+    ]
+    source.fetch(asked[:1])
+    found = [source.known(each, "not asked").context.metric_p50 for each in asked]
+    assert found == [0.0, pytest.approx(10, rel=0.011), pytest.approx(20, rel=0.011), None]
+
+
 def test_what_is_about_no_metric_has_no_quantiles(reader: Reader) -> None:
     (context,) = context_of(reader, anomaly(9, metric_name=None, anomaly_type="log_rate", series="x"))
     assert (context.metric_p50, context.metric_p95) == (None, None)
@@ -177,7 +206,8 @@ def test_a_device_is_what_was_last_said_of_it(reader: Reader, store: Store) -> N
     assert (two.vendor, two.criticality) == (None, None)
 
 
-def test_a_batch_is_one_query_a_question_and_the_second_time_none(reader: Reader, store: Store) -> None:
+def count_queries(reader: Reader) -> list[str]:
+    """What the reader is asked from now on."""
     asked: list[str] = []
     query = reader.query
 
@@ -186,8 +216,24 @@ def test_a_batch_is_one_query_a_question_and_the_second_time_none(reader: Reader
         return query(sql, parameters)
 
     reader.query = counted  # type: ignore[method-assign]
+    return asked
+
+
+def test_without_memory_a_batch_is_one_query_a_question_as_well(reader: Reader) -> None:
+    asked = count_queries(reader)
+    nothing = CachePolicy(similar_s=0, quantiles_s=0, errors_s=0, incident_s=0, device_s=0)
+    batch = (anomaly(n, device_id=f"srv-{n}", rule=f"r{n}") for n in range(50))
+    context_of(reader, *batch, policy=POLICY.model_copy(update={"cache": nothing}))
+    assert len(asked) == len(set(asked)) == len(QUESTIONS)
+
+
+def test_a_batch_is_one_query_a_question_and_the_second_time_none(reader: Reader, store: Store) -> None:
+    asked = count_queries(reader)
     source = ContextSource(reader, POLICY)
-    askers = [Asker(anomaly(n / 100, device_id=f"srv-{n}"), "resource_pressure") for n in range(100)]
+    askers = [
+        Asker(anomaly(n / 100, device_id=f"srv-{n}", incident_type="resource_pressure"), own_incident_type)
+        for n in range(100)
+    ]
     assert all(source.at_once(asker) is None for asker in askers)
     source.fetch(askers)
     assert len(asked) == len(set(asked)) == len(QUESTIONS)
@@ -200,7 +246,10 @@ def test_a_large_batch_is_answered_over_http_as_well(reader: Reader, chdb_dsn: s
         context_of(far, *(anomaly(n / 100, device_id=f"srv-{n}", series=f"aurora/srv-{n}/node/m") for n in range(200)))
 
 
-def test_a_migration_of_a_full_database_fills_the_helpers(reader: Reader, store: Store, chdb_dsn: str) -> None:
+@pytest.mark.parametrize("version", [5, 7])
+def test_a_migration_of_a_full_database_fills_the_helpers(
+    reader: Reader, store: Store, chdb_dsn: str, version: int
+) -> None:
     store(detected(*(anomaly(n) for n in range(1, 6))))
     store([sample_row(sample(n, 7.0), (n, 0)) for n in range(100)])
     store([log_row(line(n, "x", device_id="srv-1", service="node"), (n, 0)) for n in range(3)])
@@ -212,14 +261,21 @@ def test_a_migration_of_a_full_database_fills_the_helpers(reader: Reader, store:
     assert before[0].similar_1h == 5
     assert before[0].last_incident_outcome == "resolved after 0 s by ada: done"
     client = open_client(chdb_dsn)
-    for name in ("similar", "series_sketches", "error_hours", "device_incidents"):
+    for name in ("similar", "series_values", "error_hours", "device_incidents"):
         client.command(f"DROP TABLE {reader.database}.{name}_mv SYNC")
         client.command(f"DROP TABLE {reader.database}.{name} SYNC")
-    client.command(
-        f"ALTER TABLE {reader.database}.schema_version DELETE WHERE version >= 6 SETTINGS mutations_sync = 2"
-    )
+    client.command(f"ALTER TABLE {reader.database}.schema_version DELETE WHERE version > 5 SETTINGS mutations_sync = 2")
+    values = values_of(reader.database, retention())
+    for migration in migrations()[5:version]:
+        for statement in migration.statements:
+            client.command(render(statement, values))
+        client.command(f"INSERT INTO {reader.database}.schema_version VALUES ({migration.version}, 'x', now64(6))")
+    assert client.command(f"EXISTS {reader.database}.series_sketches") == (version == 7)
     migrate(client, reader.database, retention())
+    assert client.command(f"EXISTS {reader.database}.series_sketches") == 0
     client.close()
+    store([sample_row(sample(n, 7.0), (n, 0)) for n in range(100, 110)])
+    assert reader.query("SELECT sum(samples) AS n FROM series_values") == [{"n": 110}]
     assert context_of(reader, asked) == before
 
 
@@ -227,16 +283,16 @@ def test_a_migration_of_a_full_database_fills_the_helpers(reader: Reader, store:
     ("name", "table", "key"),
     [
         ("similar", "similar", "ship_id"),
-        ("quantiles", "series_sketches", "series"),
+        ("quantiles", "series_values", "device_id"),
         ("errors", "error_hours", "hour"),
         ("incident", "device_incidents", "device_id"),
-        ("device", "devices", "device_id"),
+        ("device", "devices", "ship_id"),
     ],
 )
 def test_the_plan_reads_by_primary_key(reader: Reader, chdb_dsn: str, name: str, table: str, key: str) -> None:
     fill(reader, chdb_dsn)
     (question,) = (each for each in QUESTIONS if each.name == name)
-    asker = Asker(anomaly(5 * DAY, device_id="srv-7", series="aurora/srv-7/node/cpu_pct"), "resource_pressure")
+    asker = Asker(anomaly(5 * DAY, device_id="srv-7", incident_type="resource_pressure"), own_incident_type)
     asked = question.key(asker)
     assert asked is not None
     ask = Ask(asked, asker.anomaly.ts)
@@ -262,10 +318,9 @@ def fill(reader: Reader, dsn: str) -> None:
         f"{day}(intDiv(number, 50) * 100), number, now() FROM numbers(200000)"
     )
     client.command(
-        "INSERT INTO series_sketches SELECT 'aurora', "
-        "concat('aurora/srv-', toString(number % 100), '/node/cpu_pct') AS s, "
-        "toDateTime('2026-03-01 00:00:00', 'UTC') + toIntervalHour(intDiv(number, 100) % 42 * 4) AS since, "
-        "quantilesDDState(0.01, 0.5, 0.95)(toFloat64(number)), now() FROM numbers(50400) GROUP BY s, since"
+        "INSERT INTO series_values SELECT 'aurora', concat('srv-', toString(number % 100)) AS d, "
+        "concat('aurora/', d, '/node/m', toString(intDiv(number, 100) % 4)), "
+        "toDate('2026-02-20') + intDiv(number, 400) % 20, 40000 + intDiv(number, 8000), 1 FROM numbers(320000)"
     )
     client.command(
         "INSERT INTO error_hours SELECT 'aurora', toDateTime('2026-01-01 00:00:00', 'UTC') + "
@@ -282,6 +337,6 @@ def fill(reader: Reader, dsn: str) -> None:
         "concat('srv-', toString(number)), "
         "'server', '', '', '', 'high', [], false, now64(6), number FROM numbers(200000)"
     )
-    for table in ("similar", "series_sketches", "error_hours", "device_incidents", "devices"):
+    for table in ("similar", "series_values", "error_hours", "device_incidents", "devices"):
         client.command(f"OPTIMIZE TABLE {table} FINAL")
     client.close()
