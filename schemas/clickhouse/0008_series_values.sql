@@ -1,8 +1,8 @@
 -- How often each value of a series was seen, a day: the buckets of a sketch as rows, in place of sketches as states.
 -- Bucket b > 0 holds values around 1.02 ^ (b - 40000), -b the same below zero, 0 nothing but zero; so a value is known
--- within 1 %. Merging states took three milliseconds for a device of twenty series, adding up rows takes a third; the
--- archive writes samples at five sixths of the rate without this table, with states it was two thirds. Rows may go by
--- the day of the event: a column for the day of arrival would cost the archive a twentieth.
+-- within 1 %. The quantiles of a device's twenty series took 16 ms of CPU time from states, from rows they take 5. The
+-- archive needs a third more CPU time for samples than without this table, with states it needed half as much again.
+-- Rows go by the day of the event: a column for the day of arrival would cost the archive a twentieth.
 CREATE TABLE IF NOT EXISTS {database}.series_values
 (
     ship_id   LowCardinality(String),
