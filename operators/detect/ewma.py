@@ -5,7 +5,7 @@ from math import sqrt
 from struct import Struct
 from typing import Any, NamedTuple
 
-from operators.detect.excursion import LEVEL_SAMPLES, Direction, Excursion, ExcursionSettings, Words
+from operators.detect.excursion import LEVEL_SAMPLES, MOST_WAITING, Direction, Excursion, ExcursionSettings, Words
 from operators.detect.finding import Finding, number
 from operators.detect.tail import TailSettings
 
@@ -91,7 +91,7 @@ class Ewma:
     scale after a pause in which nothing moved; after `relearn` samples in a row on one side their
     level (LEVEL_SAMPLES) becomes the mean, so a new level is reported once and then normal. A series
     whose scale is not above min_std (never varied, around zero) is not judged. Values beyond ±1e150
-    count as that; NaN and infinity are refused. State: 11 numbers a series (≤ 170 bytes in a snapshot, ≤ 750
+    count as that; NaN and infinity are refused. State: 11 numbers a series (≤ 170 bytes in a snapshot, ≤ 760
     in memory); cost: about 1 µs a sample. Source: Roberts 1959 (EWMA charts), Finch 2009
     (incremental weighted mean and variance, as River's EWMean and EWVar), clipped updates after
     Huber 1964, and the tail of PeakTail.
@@ -102,11 +102,12 @@ class Ewma:
     [None, None, 'firing', None]
     """
 
-    __slots__ = ("_judge", "_long", "_mean", "_n", "_run_mean", "_settings", "_var")
+    __slots__ = ("_judge", "_long", "_mean", "_n", "_run_mean", "_settings", "_var", "_waiting")
 
     def __init__(self, settings: EwmaSettings | None = None) -> None:
         self._settings = settings or _DEFAULT
         self._judge = Excursion(self._settings.judge)
+        self._waiting = 0  # samples that the judge has not been told of, or BUSY
         self._n = 0.0
         self._mean = self._var = self._long = self._run_mean = 0.0
 
@@ -136,25 +137,32 @@ class Ewma:
             if value - value != 0.0:
                 return None
             value = HUGE if value > 0.0 else -HUGE
-        _, fading, scale_fading, long_fading, min_samples, _, clip, scale_clip, min_std, fraction, close = (
+        judging, fading, scale_fading, long_fading, min_samples, _, clip, scale_clip, min_std, fraction, close = (
             self._settings
         )
-        mean, var, long, judge = self._mean, self._var, self._long, self._judge
+        _, hold, quiet, _, _ = judging
+        mean, var, long, waiting = self._mean, self._var, self._long, self._waiting
         scale = sqrt(var if var > long else long)
         floor = fraction * (mean if mean > 0.0 else -mean)
         scale = floor if scale < floor else scale
         is_known = scale > min_std
         scale = scale if is_known else min_std
         deviation = value - mean
-        change = 0
-        if is_known and self._n >= min_samples:
-            change = judge.update(at, 0.0 if -close < deviation < close else deviation / scale)
-        n = self._n = self._n + 1.0
+        change, n = 0, self._n
+        if is_known and n >= min_samples:
+            u = 0.0 if -close < deviation < close else deviation / scale
+            if 0 <= waiting < MOST_WAITING and -quiet < u < quiet:
+                self._waiting = waiting + 1
+            else:
+                change = self._judge.update(at, u, waiting)
+                self._waiting = waiting = self._judge.rest()
+        n = self._n = n + 1.0
         if n == 1.0:
             self._mean = value
             return None
         is_clipped = is_known and n > _UNCLIPPED
-        if judge.run_length < judge.settings.hold:
+        length = self._judge.run_length if waiting < 0 else 0
+        if length < hold:
             square = deviation * deviation
             if is_clipped:
                 limit = scale_clip * scale
@@ -168,8 +176,8 @@ class Ewma:
             deviation = limit if deviation > limit else -limit if deviation < -limit else deviation
         part = 1.0 / n
         self._mean = mean + (fading if fading > part else part) * deviation
-        if judge.run_length:
-            self._level(value, judge.run_length)
+        if length:
+            self._level(value, length)
         return self._finding(change, value, mean, scale) if change else None
 
     def _level(self, value: float, length: int) -> None:
@@ -178,6 +186,7 @@ class Ewma:
         if length >= self._settings.relearn:
             self._mean = self._run_mean
             self._judge.relearnt()
+            self._waiting = self._judge.rest()
 
     def _finding(self, change: int, value: float, mean: float, scale: float) -> Finding:
         words = Words(
@@ -190,6 +199,7 @@ class Ewma:
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data: one short byte string."""
+        self._waiting = self._judge.rest(self._waiting)
         head = _STATE.pack(VERSION, self._n, self._mean, self._var, self._long, self._run_mean)
         return {"ewma": head + self._judge.pack()}
 
@@ -200,6 +210,7 @@ class Ewma:
             raise ValueError(f"ewma: snapshot version {version}, expected {VERSION}; start afresh")
         self._n, self._mean, self._var, self._long, self._run_mean = numbers
         self._judge.unpack(state["ewma"][_STATE.size :])
+        self._waiting = self._judge.rest()
 
 
 _DEFAULT = ewma_settings()

@@ -13,6 +13,11 @@ LEVEL_SAMPLES = 20
 
 FIRED = 1
 CLEARED = -1
+
+BUSY = -1
+"""Stands for a number of samples waiting where none may wait."""
+
+MOST_WAITING = 200  # what is shared by all: Python keeps the integers up to 256 once
 _HEAD = Struct("<B6d?3H")
 VERSION = 2
 
@@ -46,8 +51,9 @@ class Excursion:
     v = min |u| over the last `hold` samples when all lie on one side beyond `quiet`, else 0. It fires
     when v reaches the bound of the series' PeakTail and clears after `hold` samples in a row with
     |u| < max(quiet, clear * bound). The highest v of an excursion becomes a peak of the tail.
-    score = r / (1 + r) with r = v / bound. While it is not busy, an update with |u| < quiet does no
-    more than tail.count(). State: about 75 bytes in a snapshot, 350 in memory; cost: two comparisons a
+    score = r / (1 + r) with r = v / bound. While nothing goes on a detector keeps out of it: it counts
+    samples with |u| < quiet itself, at most MOST_WAITING of them, and hands them in with the next that
+    is not, or to rest(). State: about 75 bytes in a snapshot, 350 in memory; cost: two comparisons a
     sample while nothing happens.
     """
 
@@ -64,9 +70,9 @@ class Excursion:
         self._calm = 0
         self._run: tuple[float, ...] = ()
 
-    def update(self, at: float, u: float) -> int:
-        """Take one deviation (seconds since 1970, deviation / scale): FIRED, CLEARED or 0."""
-        self.tail.count()
+    def update(self, at: float, u: float, waiting: int = 0) -> int:
+        """Take one deviation (seconds since 1970, deviation / scale): FIRED, CLEARED or 0; and those that waited."""
+        self.tail.count(waiting + 1 if waiting > 0 else 1)
         quiet = self.settings.quiet
         if -quiet < u < quiet:
             if self._run:
@@ -74,10 +80,11 @@ class Excursion:
             return self._calmer() if self.firing else 0
         return self._beyond(at, u)
 
-    @property
-    def busy(self) -> bool:
-        """In an excursion, or firing."""
-        return self.firing or bool(self._run)
+    def rest(self, waiting: int = 0) -> int:
+        """Take in those that waited; gives 0 from where the next may wait, or BUSY: in an excursion, or firing."""
+        if waiting > 0:
+            self.tail.count(waiting)
+        return BUSY if self.firing or self._run else 0
 
     def score(self) -> float:
         """Of the latest sample: 0 when quiet, 0.5 where firing begins, below 1."""

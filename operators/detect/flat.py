@@ -4,6 +4,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, NamedTuple
 
+from operators.detect.excursion import MOST_WAITING
 from operators.detect.finding import Finding, clock_time, number
 from operators.detect.tail import PeakTail, TailSettings
 
@@ -62,11 +63,24 @@ class Flat:
     [19]
     """
 
-    __slots__ = ("_at", "_changes", "_history", "_limit", "_run", "_settings", "_since", "_tail", "_value", "firing")
+    __slots__ = (
+        "_at",
+        "_changes",
+        "_history",
+        "_limit",
+        "_run",
+        "_settings",
+        "_since",
+        "_tail",
+        "_value",
+        "_waiting",
+        "firing",
+    )
 
     def __init__(self, settings: FlatSettings | None = None) -> None:
         self._settings = settings or _DEFAULT
         self._tail = PeakTail(self._settings.tail)
+        self._waiting = 0  # samples that the tail has not been told of
         self.firing = False
         self._at = self._since = self._history = self._value = 0.0
         self._run = 0.0
@@ -83,22 +97,32 @@ class Flat:
         """Take one sample (seconds since 1970, value)."""
         if value - value != 0.0:
             return None
-        step = at - self._at
-        if self._run:
+        step, run = at - self._at, self._run
+        if run:
             self._history += 0.0 if step < 0.0 else step if step < _MAX_STEP_S else _MAX_STEP_S
         if step < 0.0 or step > _MAX_STEP_S:
-            self._since += step if self._run else 0.0
+            self._since += step if run else 0.0
         self._at = at
-        self._tail.count()
-        tolerance = self._settings.tolerance
-        if not self._run or not -tolerance <= value - self._value <= tolerance:
+        (level, _, _, _, _), _, _, _, tolerance = self._settings
+        waiting = self._waiting
+        if waiting < MOST_WAITING:
+            self._waiting = waiting + 1
+        else:
+            self._count(1)
+        if not run or not -tolerance <= value - self._value <= tolerance:
             return self._move(at, value)
-        self._run += 1.0
-        if self.firing or self._run < self._tail.settings.level:
+        self._run = run = run + 1.0
+        if self.firing or run < level:
             return None
         if not self._limit:
+            self._count()
             self._limit = self._tail.bound()
         return self._judge(at, value)
+
+    def _count(self, more: int = 0) -> None:
+        """Tell the tail of the samples that it has not been told of."""
+        self._tail.count(self._waiting + more)
+        self._waiting = 0
 
     def _move(self, at: float, value: float) -> Finding | None:
         finding = None
@@ -108,7 +132,9 @@ class Flat:
             finding = Finding("cleared", 0.0, None, None, None, self._since, msg)
         if self._run:
             self._changes += 1.0
-            self._tail.add(self._run)
+            if self._run > self._settings.tail.level:  # else it is no peak
+                self._count()
+                self._tail.add(self._run)
         self._value, self._run, self._since, self._limit = value, 1.0, at, 0.0
         return finding
 
@@ -127,6 +153,7 @@ class Flat:
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data: one short byte string."""
+        self._count()
         tail = self._tail
         numbers = (self._at, self._since, self._history, self._value, self._run, self._changes, self._limit)
         return {"flat": _STATE.pack(VERSION, *numbers, tail.samples, tail.peaks, tail.excess, self.firing)}
@@ -138,6 +165,7 @@ class Flat:
             raise ValueError(f"flat: snapshot version {version}, expected {VERSION}; start afresh")
         self._at, self._since, self._history, self._value, self._run, self._changes, self._limit = numbers[:7]
         self._tail.samples, self._tail.peaks, self._tail.excess = numbers[7:]
+        self._waiting = 0
         self.firing = firing
 
 

@@ -7,7 +7,7 @@ from math import sqrt
 from struct import Struct
 from typing import Any, NamedTuple
 
-from operators.detect.excursion import Direction, Excursion, ExcursionSettings, Words
+from operators.detect.excursion import MOST_WAITING, Direction, Excursion, ExcursionSettings, Words
 from operators.detect.finding import Finding, number
 from operators.detect.tail import TailSettings
 
@@ -86,11 +86,12 @@ class Mad:
     [None, None, 'firing', None]
     """
 
-    __slots__ = ("_judge", "_long", "_next", "_ring", "_seen", "_settings", "_slow", "_sorted", "_split")
+    __slots__ = ("_judge", "_long", "_next", "_ring", "_seen", "_settings", "_slow", "_sorted", "_split", "_waiting")
 
     def __init__(self, settings: MadSettings | None = None) -> None:
         self._settings = settings or _DEFAULT
         self._judge = Excursion(self._settings.judge)
+        self._waiting = 0  # samples that the judge has not been told of, or BUSY
         self._ring = array("d")
         self._sorted = array("d")
         self._next = 0
@@ -115,48 +116,50 @@ class Mad:
                 return None
             value = HUGE if value > 0.0 else -HUGE
         value += 0.0  # minus zero is zero, so that order is total
-        (_, _, quiet, _, _), _, min_samples, fading, clip, min_std, fraction, min_deviation = self._settings
-        ordered = self._sorted
+        (_, _, quiet, _, _), window, min_samples, fading, clip, min_std, fraction, min_deviation = self._settings
+        ring, ordered = self._ring, self._sorted
         count = len(ordered)
         if not count:
-            self._push(value)
+            ring.append(value)
+            ordered.append(value)
             return None
         near = clip if clip < quiet else quiet
-        half, judge, slow = count // 2, self._judge, self._slow
+        half, waiting, slow, long = count // 2, self._waiting, self._slow, self._long
         median = ordered[half] if count & 1 else 0.5 * (ordered[half - 1] + ordered[half])
         distance = value - median
         off = distance if distance > 0.0 else -distance
-        scale = max(slow, LONG_PART * sqrt(self._long), min_std, fraction * (median if median > 0.0 else -median))
+        floor = fraction * (median if median > 0.0 else -median)
+        scale = LONG_PART * sqrt(long)
+        scale = slow if slow > scale else scale
+        scale = floor if floor > scale else scale
+        scale = min_std if min_std > scale else scale
         change = 0
-        if scale > min_std and not judge.busy and off < scale * near:
+        if scale > min_std and 0 <= waiting < MOST_WAITING and off < scale * near:
             # D can only widen the scale: whatever it is, this sample is quiet and learnt as it is
             if count >= min_samples:
-                judge.tail.count()
+                self._waiting = waiting + 1
         else:
             _, deviation, self._split = median_and_mad(ordered, self._split)
             scale = max(scale, _TO_SIGMA * deviation)
             if count >= min_samples and scale > min_std:
-                change = judge.update(at, 0.0 if off < min_deviation else distance / scale)
+                change = self._judge.update(at, 0.0 if off < min_deviation else distance / scale, waiting)
+                self._waiting = self._judge.rest()
             if scale > min_std and self._seen + 1.0 > min_samples:
                 off = min(off, clip * scale)
         seen = self._seen = self._seen + 1.0
         part = 1.0 / seen
         self._slow = slow + (fading if fading > part else part) * (_MEAN_TO_SIGMA * off - slow)
-        self._long += (LONG_FADING if part < LONG_FADING else part) * (off * off - self._long)
-        self._push(value)
-        return self._finding(change, value, median, scale) if change else None
-
-    def _push(self, value: float) -> None:
-        ring, ordered = self._ring, self._sorted
-        if len(ring) < self._settings.window:
+        self._long = long + (LONG_FADING if part < LONG_FADING else part) * (off * off - long)
+        if count < window:
             ring.append(value)
         else:
             place = self._next
             del ordered[bisect_left(ordered, ring[place])]
             ring[place] = value
             place += 1
-            self._next = place if place < len(ring) else 0
+            self._next = place if place < count else 0
         insort(ordered, value)
+        return self._finding(change, value, median, scale) if change else None
 
     def _finding(self, change: int, value: float, median: float, scale: float) -> Finding:
         words = Words(
@@ -169,6 +172,7 @@ class Mad:
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data: the window in order of arrival, and two short byte strings."""
+        self._waiting = self._judge.rest(self._waiting)
         ordered = self._ring[self._next :] + self._ring[: self._next]
         return {
             "mad": _STATE.pack(VERSION, self._seen, self._slow),
@@ -189,6 +193,7 @@ class Mad:
         self._sorted = array("d", sorted(self._ring))
         self._next = 0
         self._judge.unpack(state["judge"])
+        self._waiting = self._judge.rest()
 
 
 def median_and_mad(ordered: "array[float]", guess: int = 0) -> tuple[float, float, int]:

@@ -1,5 +1,6 @@
 """One metric series: its detectors, fed in event-time order, and its dead man's switch."""
 
+from binascii import unhexlify
 from collections.abc import Sequence
 from struct import Struct
 from typing import Any, Literal, NamedTuple
@@ -100,14 +101,15 @@ class MetricSeries:
         self, sample: MetricSample
     ) -> Sequence[tuple[Role, Finding]] | Literal["late", "duplicate", "out_of_range"]:
         """The findings that this sample brings, or why it is not judged."""
-        value = sample.metric_value
+        fields = vars(sample)  # a third of the time that a model's attributes take
+        value = fields["metric_value"]
         _, roles, valid_min, valid_max = self.watch
         if not valid_min <= value <= valid_max:
             return "out_of_range"
-        tracking = _packed(sample.tracking_id)
+        tracking = _packed(fields["tracking_id"])
         if tracking == self._tracking and self.last_at != _UNKNOWN:
             return "duplicate"
-        at = sample.ts.timestamp()
+        at = fields["ts"].timestamp()
         if at < self.last_at and self._late_run < LATE_RUN:
             self._late_run += 1
             return "late"
@@ -158,7 +160,7 @@ def pack_head(tracking: bytes, arrived: float, last_at: float, late_run: int, *,
 
 def _packed(tracking_id: str) -> bytes:
     """A UUID in 16 bytes, a third of its text's memory."""
-    return bytes.fromhex(tracking_id.replace("-", ""))
+    return unhexlify(tracking_id.replace("-", ""))
 
 
 def role_of(detector: Detector) -> Role:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, NamedTuple
 
-from operators.detect.excursion import Direction, Excursion, ExcursionSettings, Words
+from operators.detect.excursion import MOST_WAITING, Direction, Excursion, ExcursionSettings, Words
 from operators.detect.finding import Finding, number
 from operators.detect.tail import TailSettings
 
@@ -85,18 +85,39 @@ class Seasonal:
     [None, None, 'firing', None]
     """
 
-    __slots__ = ("_deviations", "_hour", "_judge", "_means", "_now", "_overall", "_settings", "_usual", "_weeks")
+    __slots__ = (
+        "_count",
+        "_deviations",
+        "_distance",
+        "_far",
+        "_hour",
+        "_judge",
+        "_known",
+        "_mean",
+        "_means",
+        "_overall",
+        "_scale",
+        "_seen",
+        "_settings",
+        "_slot_mean",
+        "_usual",
+        "_waiting",
+        "_weeks",
+    )
 
     def __init__(self, settings: SeasonalSettings | None = None) -> None:
         self._settings = settings or _DEFAULT
         self._judge = Excursion(self._settings.judge)
+        self._waiting = 0  # samples that the judge has not been told of, or BUSY
         self._means = array("f", bytes(4 * HOURS))
         self._deviations = array("f", bytes(4 * HOURS))
         self._weeks = bytearray(HOURS)
         self._hour = -1
-        self._now = [0.0, 0.0, 0.0]  # samples of this hour, their mean, their mean distance
+        self._count = self._mean = self._distance = 0.0  # of this hour: samples, their mean, their mean distance
         self._overall = (0.0, 0.0)  # hours folded, mean distance over them
-        self._usual = [0.0, 0.0, 0.0]  # samples, their long mean and mean distance: what may be learnt at all
+        self._seen = self._usual = self._far = 0.0  # samples, their long mean and mean distance: what may be learnt
+        self._known = 0  # weeks folded into this hour of the week; its mean and scale, which a turn of the hour sets
+        self._slot_mean = self._scale = 0.0
 
     @property
     def firing(self) -> bool:
@@ -117,41 +138,43 @@ class Seasonal:
         hour = int(at // 3600.0)
         if hour != self._hour and not self._turn(hour):
             return None
-        slot = hour % HOURS
-        weeks = self._weeks[slot]
-        mean = self._learn(self._possible(value), slot)
-        distance = value - mean
-        if weeks < self._settings.min_weeks:
+        possible = self._possible(value)
+        known, mean = self._known, self._slot_mean
+        count = self._count = self._count + 1.0
+        self._mean += (possible - self._mean) / count
+        if not known:
+            mean = self._mean
+        off = possible - mean
+        self._distance += ((off if off > 0.0 else -off) - self._distance) / count
+        (_, _, quiet, _, _), _, min_weeks, _, _, min_std, _, close = self._settings
+        scale = self._scale
+        if known < min_weeks or scale <= min_std:
             return None
-        scale = self._scale(slot)
-        if scale <= self._settings.min_std:
+        distance, waiting = value - mean, self._waiting
+        u = 0.0 if -close < distance < close else distance / scale
+        if 0 <= waiting < MOST_WAITING and -quiet < u < quiet:
+            self._waiting = waiting + 1
             return None
-        change = self._judge.update(at, 0.0 if abs(distance) < self._settings.min_deviation else distance / scale)
+        change = self._judge.update(at, u, waiting)
+        self._waiting = self._judge.rest()
         return self._finding(change, at, value, mean, scale) if change else None
-
-    def _learn(self, value: float, slot: int) -> float:
-        """Add a value to its hour; gives the mean that it is measured by."""
-        now = self._now
-        now[0] += 1.0
-        now[1] += (value - now[1]) / now[0]
-        mean = self._means[slot] if self._weeks[slot] else now[1]
-        now[2] += (abs(value - mean) - now[2]) / now[0]
-        return mean
 
     def _possible(self, value: float) -> float:
         """The value, clipped to what the series has shown: a reading of 1e30 must not teach any hour."""
-        count, mean, distance = self._usual
+        count, mean, distance = self._seen, self._usual, self._far
         off = value - mean
         if count >= _UNCLIPPED and distance > 0.0:
             limit = 30.0 * distance
-            off = -limit if off < -limit else min(off, limit)
-        self._usual[0] = count = count + 1.0
-        weight = max(_LONG_FADING, 1.0 / count)
-        self._usual[1] += weight * off
-        self._usual[2] += weight * (abs(off) - distance) if count > 1.0 else 0.0
+            off = -limit if off < -limit else limit if off > limit else off
+        self._seen = count = count + 1.0
+        part = 1.0 / count
+        weight = part if part > _LONG_FADING else _LONG_FADING
+        self._usual = mean + weight * off
+        if count > 1.0:
+            self._far = distance + weight * ((off if off > 0.0 else -off) - distance)
         return mean + off
 
-    def _scale(self, slot: int) -> float:
+    def _scale_of(self, slot: int) -> float:
         deviation, overall = self._deviations[slot], self._overall[1]
         scale = _MEAN_TO_SIGMA * (deviation if deviation > overall else overall)
         settings = self._settings
@@ -160,22 +183,29 @@ class Seasonal:
     def _turn(self, hour: int) -> bool:
         """Begin another hour; False when the sample is of an hour gone by."""
         if hour > self._hour:
-            if self._now[0]:
+            if self._count:
                 self._fold(self._hour % HOURS)
         elif hour >= self._hour - self._settings.jump:
             return False
         self._hour = hour
-        self._now = [0.0, 0.0, 0.0]
+        self._count = self._mean = self._distance = 0.0
+        self._enter(hour % HOURS)
         return True
+
+    def _enter(self, slot: int) -> None:
+        """What is known of this hour of the week, which nothing changes until it ends."""
+        self._known = self._weeks[slot]
+        self._slot_mean = self._means[slot]
+        self._scale = self._scale_of(slot)
 
     def _fold(self, slot: int) -> None:
         _, fading, min_weeks, clip, *_ = self._settings
-        _, mean, distance = self._now
+        mean, distance = self._mean, self._distance
         weeks = self._weeks[slot]
         weight = max(fading, 1.0 / (weeks + 1))
         step = mean - self._means[slot]
         if weeks >= min_weeks:
-            limit = clip * self._scale(slot)
+            limit = clip * self._scale_of(slot)
             if limit > 0.0:
                 step = max(-limit, min(limit, step))
                 distance = min(distance, limit)
@@ -197,8 +227,10 @@ class Seasonal:
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data: the profile as bytes and two short byte strings."""
+        self._waiting = self._judge.rest(self._waiting)
+        now, usual = (self._count, self._mean, self._distance), (self._seen, self._usual, self._far)
         return {
-            "seasonal": _STATE.pack(VERSION, self._hour, *self._now, *self._overall, *self._usual),
+            "seasonal": _STATE.pack(VERSION, self._hour, *now, *self._overall, *usual),
             "profile": self._means.tobytes() + self._deviations.tobytes() + bytes(self._weeks),
             "judge": self._judge.pack(),
         }
@@ -213,10 +245,12 @@ class Seasonal:
         self._means.frombytes(profile[: 4 * HOURS])
         self._deviations.frombytes(profile[4 * HOURS : 8 * HOURS])
         self._weeks = bytearray(profile[8 * HOURS :])
-        self._now = list(numbers[:3])
+        self._count, self._mean, self._distance = numbers[:3]
         self._overall = (numbers[3], numbers[4])
-        self._usual = list(numbers[5:])
+        self._seen, self._usual, self._far = numbers[5:]
+        self._enter(self._hour % HOURS)
         self._judge.unpack(state["judge"])
+        self._waiting = self._judge.rest()
 
 
 _DEFAULT = seasonal_settings()

@@ -66,13 +66,18 @@ class PeakTail:
         exponent = log(ratio) / (shape + self.peaks)
         return level + (scale + self.excess) * expm1(exponent)
 
-    def count(self) -> None:
-        """One more sample; history that has grown to twice the memory counts half from here."""
-        self.samples = samples = self.samples + 1.0
-        if samples >= 2.0 * self.settings[_MEMORY]:
-            self.samples *= 0.5
-            self.peaks *= 0.5
-            self.excess *= 0.5
+    def count(self, many: int = 1) -> None:
+        """So many more samples; history that has grown to twice the memory counts half from there."""
+        full = 2.0 * self.settings[_MEMORY]
+        if self.samples + many < full:
+            self.samples += many
+            return
+        for _ in range(many):
+            self.samples += 1.0
+            if self.samples >= full:
+                self.samples *= 0.5
+                self.peaks *= 0.5
+                self.excess *= 0.5
 
     def add(self, peak: float) -> None:
         """Take the peak of one excursion; one at or under the level is none.

@@ -66,10 +66,11 @@ class Vote:
         """Take one sample (seconds since 1970, value)."""
         self._began = 0.0
         cleared = None
-        for index, machine in enumerate(self._machines):
+        machines = self._machines
+        for machine in machines:
             finding = machine.update(at, value)
             if finding is not None:
-                cleared = self._hear(self._names[index], finding) or cleared
+                cleared = self._hear(self._names[machines.index(machine)], finding) or cleared
         if self._hysteresis is None:
             if not self._said:
                 return None

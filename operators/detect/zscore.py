@@ -143,9 +143,14 @@ class ZScore:
         _, size, min_samples, clip, min_std, fraction, min_deviation = self._settings
         mean, squares, long_step, window = self._mean, self._squares, self._long_step, self._window
         count = len(window)
+        long, seen = self._long, self._seen + 1.0
         scale = sqrt(squares / (count - 1)) if squares > 0.0 else 0.0
-        floor = LONG_PART * sqrt(self._long)
-        scale = max(scale, long_step, floor, min_std, fraction * (mean if mean > 0.0 else -mean))
+        scale = long_step if long_step > scale else scale
+        floor = LONG_PART * sqrt(long)
+        scale = floor if floor > scale else scale
+        scale = min_std if min_std > scale else scale
+        floor = fraction * (mean if mean > 0.0 else -mean)
+        scale = floor if floor > scale else scale
         change, bound = 0, 0.0
         if count >= min_samples:
             off, judge = value - mean, self._judge
@@ -153,7 +158,7 @@ class ZScore:
             if judge.busy or not -QUIET < u < QUIET:
                 bound = judge.bound
                 change = judge.update(at, u, value, max(self._step, long_step))
-        seen = self._seen = self._seen + 1.0
+        self._seen = seen
         if seen > _UNCLIPPED:
             limit = clip * scale
             low, high = mean - limit, mean + limit
@@ -162,7 +167,7 @@ class ZScore:
             learnt = value
         self._learn_step(value, seen, min_std)
         off, part = learnt - mean if count else 0.0, 1.0 / seen
-        self._long += (LONG_FADING if part < LONG_FADING else part) * (off * off - self._long)
+        self._long = long + (LONG_FADING if part < LONG_FADING else part) * (off * off - long)
         if count < size:
             self._add(learnt)
         else:
@@ -172,9 +177,12 @@ class ZScore:
     def _learn_step(self, value: float, seen: float, min_std: float) -> None:
         if seen > 1.0:
             step, long_step = self._step, self._long_step
-            new, part = _TO_SIGMA * abs(value - self._before), 1.0 / (seen - 1.0)
+            new, part = value - self._before, 1.0 / (seen - 1.0)
+            new = _TO_SIGMA * (new if new > 0.0 else -new)
             if seen > _UNCLIPPED:
-                new = min(new, 5.0 * max(step, long_step, min_std))
+                limit = step if step > long_step else long_step
+                limit = 5.0 * (limit if limit > min_std else min_std)
+                new = limit if limit < new else new
             self._step = step + (STEP_FADING if part < STEP_FADING else part) * (new - step)
             self._long_step = long_step + (LONG_FADING if part < LONG_FADING else part) * (new - long_step)
         self._before = value
@@ -192,14 +200,17 @@ class ZScore:
         window[place] = value
         place += 1
         self._next = place if place < count else 0
-        between = before + 1.0 / (count + 1) * (value - before)
-        squares = self._squares + (value - before) * (value - between)
-        mean = between - 1.0 / count * (leaving - between)
-        squares -= (leaving - between) * (leaving - mean)
+        coming = value - before
+        between = before + 1.0 / (count + 1) * coming
+        gone = leaving - between
+        mean = between - 1.0 / count * gone
+        off = leaving - mean
+        squares = self._squares + coming * (value - between) - gone * off
         self._mean, self._squares = mean, squares
         turn = self._turn = self._turn + 1
         floor = sqrt(squares / (count - 1)) if squares > 0.0 else 0.0
-        if turn >= count or abs(leaving - mean) > GLITCH * (floor if floor > min_std else min_std):
+        limit = GLITCH * (floor if floor > min_std else min_std)
+        if turn >= count or not -limit <= off <= limit:
             self._sum_up()
 
     def _sum_up(self) -> None:

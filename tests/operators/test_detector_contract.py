@@ -251,7 +251,7 @@ def test_an_offset_does_not_matter(name: str, shift: float) -> None:
 # bytes of a pickled snapshot and of the object with all it refers to, after a full story with its fault
 SIZES = {
     "zscore": (2700, 4300),
-    "ewma": (170, 750),
+    "ewma": (170, 760),
     "mad": (2000, 4300),
     "seasonal": (1850, 3300),
     "flat": (160, 700),
