@@ -15,11 +15,10 @@ class _BandedEwma(Ewma):
 
     def expects(self) -> tuple[float, float, float]:
         """The weighted mean and the bounds that the next sample is held against; NaN while it does not judge."""
-        settings, judge, scale = self._settings, self._judge, self.scale
+        settings, scale = self._settings, self.scale
         if self._n < settings.min_samples or scale <= settings.min_std:
             return nan, nan, nan
-        bound = judge.bound if judge.firing else judge.tail.bound()
-        reach = max(bound * scale, settings.min_deviation)
+        reach = max(self.bound * scale, settings.min_deviation)
         if not isfinite(reach):
             return self._mean, nan, nan
         low = nan if settings.judge.direction == "up" else self._mean - reach

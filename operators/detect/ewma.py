@@ -131,6 +131,12 @@ class Ewma:
             scale = floor
         return scale if scale > settings.min_std else settings.min_std
 
+    @property
+    def bound(self) -> float:
+        """The deviation, in scales, that fires; while it fires that which did."""
+        self._waiting = self._judge.rest(self._waiting)
+        return self._judge.bound if self._judge.firing else self._judge.tail.bound()
+
     def update(self, at: float, value: float) -> Finding | None:
         """Take one sample (seconds since 1970, value)."""
         if not -HUGE <= value <= HUGE:
