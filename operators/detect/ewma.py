@@ -92,7 +92,7 @@ class Ewma:
     level (LEVEL_SAMPLES) becomes the mean, so a new level is reported once and then normal. A series
     whose scale is not above min_std (never varied, around zero) is not judged. Values beyond ±1e150
     count as that; NaN and infinity are refused. State: 11 numbers a series (≤ 170 bytes in a snapshot, ≤ 760
-    in memory); cost: about 1 µs a sample. Source: Roberts 1959 (EWMA charts), Finch 2009
+    in memory); cost: about 0.6 µs a sample. Source: Roberts 1959 (EWMA charts), Finch 2009
     (incremental weighted mean and variance, as River's EWMean and EWVar), clipped updates after
     Huber 1964, and the tail of PeakTail.
 

@@ -54,7 +54,7 @@ class Flat:
     history). It clears when the value moves. score = r / (1 + r), r = k / bound. Idle counters and
     coarse sensors have long runs and earn a long bound; a series that never varied is never judged.
     NaN and infinity are refused. State: 11 numbers a series (≤ 120 bytes in a snapshot, ≤ 700 in
-    memory); cost: about 0.5 µs a sample. Source: stuck-sensor tests (Sharma, Golubchik and Govindan,
+    memory); cost: about 0.3 µs a sample. Source: stuck-sensor tests (Sharma, Golubchik and Govindan,
     Sensor Faults, ACM TOSN 2010), with a tail in place of a fixed length.
 
     >>> machine = Flat(flat_settings(warmup_s=0, min_s=0, min_changes=10, risk=1e-2))

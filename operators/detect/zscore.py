@@ -79,7 +79,7 @@ class ZScore:
     excursion before, and still on its way (by max(d, D)). Every sample is learnt, so a new level becomes
     normal within a window; D and L keep the scale of what idles and starts again. Values beyond ±1e100
     count as that; NaN and infinity are refused. State: the window (8 bytes a sample: 2.5 KB in a
-    snapshot, 3.2 KB in memory at 300); cost: about 1.5 µs a sample. Source: the standard score;
+    snapshot, 3.2 KB in memory at 300); cost: about 1 µs a sample. Source: the standard score;
     Welford's updates, in the order of River's Var and equal to it to the last bit.
 
     >>> machine = ZScore(zscore_settings(window=50, min_samples=50))

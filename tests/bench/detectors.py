@@ -22,6 +22,7 @@ from operators.detect.ewma import Ewma
 from operators.detect.finding import Finding
 from operators.detect.flat import Flat
 from operators.detect.mad import Mad
+from operators.detect.record_surprise import RecordSurprise
 from operators.detect.seasonal import Seasonal
 from operators.detect.stale import Stale
 from operators.detect.threshold import Threshold
@@ -76,6 +77,18 @@ def _rolling() -> Callable[[float], None]:
     return update
 
 
+def _extremes() -> Callable[[float], None]:
+    highest, lowest = stats.Max(), stats.Min()
+
+    def update(value: float) -> None:
+        highest.update(value)
+        lowest.update(value)
+        highest.get()
+        lowest.get()
+
+    return update
+
+
 def _pulse(machine: Stale) -> Update:
     def update(at: float, value: float) -> Finding | None:
         return machine.seen(at)
@@ -95,6 +108,7 @@ CASES: dict[str, Case] = {
     "mad": Case(Mad, lambda: _one(stats.RollingQuantile(0.5, 120)), _plain, shared=Mad()._settings, part=0.3),
     "seasonal": Case(Seasonal, _weighted, _plain, shared=Seasonal()._settings, part=0.5),
     "flat": Case(Flat, lambda: _one(stats.EWMean(0.02)), _plain, shared=Flat()._settings, part=0.5),
+    "record_surprise": Case(RecordSurprise, _extremes, _plain, part=0.0),  # false_firings.py has its firings
     "stale": Case(Stale, lambda: _one(stats.EWMean(0.02)), _pulse, part=0.0),
 }
 
