@@ -115,10 +115,11 @@ class IncidentDesk:
         for cause in causes:
             above: IncidentState | None = cause.state
             while above is not None:
+                because = self.muting.because(above, state) or cause.because
                 # no short cut: every place must be listed
-                added = [above.add_impact(impact, limit) for impact in impacts(state, cause.because)]
+                added = [above.add_impact(impact, limit) for impact in impacts(state, because)]
                 if any(added):
-                    self.lifecycle.note(above, "impact", now, f"{state.incident.title}: {cause.because}")
+                    self.lifecycle.note(above, "impact", now, f"{state.incident.title}: {because}")
                     self.changed(above)
                 above = self.muting.cause_above(above)
 

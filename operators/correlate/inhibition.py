@@ -10,6 +10,8 @@ from operators.correlate.topology import Topology
 from policy.correlate import InhibitPolicy
 from schemas.incident import Impact
 
+_Paths = list[tuple[str, ...]]
+
 
 class Cause(NamedTuple):
     """An incident that explains another, and how one device leads to the other."""
@@ -22,7 +24,8 @@ class Inhibition:
     """Finds causes of symptoms, and symptoms of causes, along the device topology.
 
     A cause explains while it fires: a metric until it clears, log lines for lag_s after each. Every
-    device of the symptom must be the cause's or depend on it. Keeps no state of its own.
+    device of the symptom must be the cause's or depend on it. Of several causes the nearest explains; it
+    may be a symptom itself, so that a chain leads to the one that people are told of. Keeps no state of its own.
     """
 
     def __init__(self, policy: InhibitPolicy, board: IncidentBoard, topology: Topology) -> None:
@@ -34,15 +37,12 @@ class Inhibition:
         self._symptoms = {name for rule in policy.rules for name in rule.symptom}
 
     def cause_of(self, symptom: IncidentState, now: datetime) -> Cause | None:
-        """The firing cause of an incident that people should look at; None when nothing explains it."""
+        """The nearest firing cause of an incident; None when nothing explains it."""
         if symptom.incident.incident_type not in self._symptoms:
             return None
-        for cause in self._candidates(symptom):
-            if not self._explains(cause, symptom, now):
-                continue
-            because = self._because(cause, symptom)
-            if because is not None:
-                return Cause(cause, because)
+        for cause, paths in self._candidates(symptom):
+            if self._explains(cause, symptom, now):
+                return Cause(cause, _because(paths))
         return None
 
     def symptoms_of(self, cause: IncidentState, now: datetime) -> Iterator[tuple[IncidentState, str]]:
@@ -55,29 +55,35 @@ class Inhibition:
         for _, state in sorted(found.items()):
             if state.incident.status != "open" or state.incident.opened_at < earliest:
                 continue
-            because = self._because(cause, state) if self._explains(cause, state, now) else None
+            because = self.because(cause, state) if self._explains(cause, state, now) else None
             if because is not None:
                 yield state, because
 
     def still_explains(self, cause_id: str, symptom: IncidentState) -> bool:
         """Whether a cause is active, and every device of its symptom is still the cause's or depends on it."""
         cause = self._board.get(cause_id)
-        return cause is not None and cause.active and self._because(cause, symptom) is not None
+        return cause is not None and cause.active and self._paths(cause, symptom) is not None
 
     def mute(self, cause: Cause) -> Mute:
         """Why the symptom is not told."""
         title = cause.state.incident.title
         return Mute("inhibited", cause.state.id, None, f"explained by {title} ({cause.state.id}): {cause.because}")
 
-    def _candidates(self, symptom: IncidentState) -> list[IncidentState]:
-        """What might be the cause: what people are told of first, then the earliest."""
+    def because(self, cause: IncidentState, symptom: IncidentState) -> str | None:
+        """How each device of the symptom leads to the cause, in words; None when one does not."""
+        paths = self._paths(cause, symptom)
+        return None if paths is None else _because(paths)
+
+    def _candidates(self, symptom: IncidentState) -> list[tuple[IncidentState, _Paths]]:
+        """What might be the cause: the nearest first, then what people are told of, then the earliest."""
         first = min(symptom.devices)
         found: dict[str, IncidentState] = {}
         for device in (first, *self._topology.upstream(first)):
             for state in self._board.on_device(device):
                 if state.incident.incident_type in self._causes:
                     found[state.id] = state
-        return sorted(found.values(), key=lambda each: (not each.visible, each.incident.opened_at, each.id))
+        reached = [(state, paths) for state in found.values() if (paths := self._paths(state, symptom)) is not None]
+        return sorted(reached, key=_nearness)
 
     def _explains(self, cause: IncidentState, symptom: IncidentState, now: datetime) -> bool:
         mine, its = cause.incident.incident_type, symptom.incident.incident_type
@@ -102,18 +108,26 @@ class Inhibition:
                     waiting.append(above)
         return False
 
-    def _because(self, cause: IncidentState, symptom: IncidentState) -> str | None:
-        """How each device of the symptom leads to the cause; None when one does not."""
-        told: list[str] = []
-        for device in sorted(symptom.devices):
-            if device in cause.devices:
-                continue
+    def _paths(self, cause: IncidentState, symptom: IncidentState) -> _Paths | None:
+        """The shortest path from each device of the symptom that is not the cause's own; None when one has none."""
+        found: list[tuple[str, ...]] = []
+        for device in sorted(symptom.devices - cause.devices):
             upstream = self._topology.upstream(device)
-            at = next((each for each in sorted(cause.devices) if each in upstream), None)
-            if at is None:
+            paths = [upstream[each] for each in sorted(cause.devices) if each in upstream]
+            if not paths:
                 return None
-            told.append(_path(upstream[at]))
-        return "; ".join(told) or "the same device"
+            found.append(min(paths, key=len))
+        return found
+
+
+def _nearness(candidate: tuple[IncidentState, _Paths]) -> tuple[int, bool, datetime, str]:
+    """Steps over all devices of the symptom; where these are as many, the order among causes."""
+    state, paths = candidate
+    return sum(len(path) - 1 for path in paths), not state.visible, state.incident.opened_at, state.id
+
+
+def _because(paths: _Paths) -> str:
+    return "; ".join(map(_path, paths)) or "the same device"
 
 
 def _path(devices: tuple[str, ...]) -> str:

@@ -70,6 +70,10 @@ class Muting:
         by = next((mute.by for mute in state.mutes.values() if mute.kind == "inhibited"), "")
         return self._board.get(by)
 
+    def because(self, cause: IncidentState, symptom: IncidentState) -> str | None:
+        """How the devices of an incident lead to those of another; None when they do not."""
+        return self._inhibition.because(cause, symptom)
+
     def holds(self, state: IncidentState, mute: Mute, now: datetime) -> bool:
         """Whether a mute still holds: its time has not come, and the incident is still what it was about.
 

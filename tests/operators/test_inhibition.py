@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from schemas.base import Severity
 from schemas.insight import EnrichmentRequest
 from tests.support.make import at
@@ -185,14 +187,53 @@ def test_a_symptom_that_ends_by_age_has_a_successor_that_is_held_back_too() -> N
 def test_of_two_causes_the_second_explains_when_the_first_is_over() -> None:
     ship = satcom().take(fires(0, "vsat-1", "comms_outage"), fires(1, "rtr-1", "comms_outage"))
     ship.take(fires(5, "mail", "app_degradation"))
-    first, second, mail = ship.now
-    assert ship.now[mail].inhibited_by == first
-    ship.take(clears(10, "vsat-1", "comms_outage")).until(1000)
+    far, near, mail = ship.now
+    assert ship.now[mail].inhibited_by == near
+    ship.take(clears(10, "rtr-1", "comms_outage")).until(1000)
     assert ship.events(mail) == ["created", "updated"]
-    assert ship.now[mail].inhibited_by == second
-    assert [each.device_id for each in ship.now[second].impact] == ["mail"]
-    ship.take(clears(1000, "rtr-1", "comms_outage")).until(2000)
+    assert ship.now[mail].inhibited_by == far
+    assert [each.device_id for each in ship.now[far].impact] == ["mail"]
+    ship.take(clears(1000, "vsat-1", "comms_outage")).until(2000)
     assert [each.incident_id for each in ship.by_status("open")] == [mail]
+
+
+@pytest.mark.parametrize("first", ["vsat-1", "rtr-1"])
+def test_of_two_causes_the_nearest_explains_whichever_came_first(first: str) -> None:
+    second = "rtr-1" if first == "vsat-1" else "vsat-1"
+    ship = satcom().take(fires(0, first, "comms_outage"), fires(1, second, "comms_outage"))
+    ship.take(fires(5, "mail", "app_degradation")).until(60)
+    told = {each.scope[0].device_id: each for each in ship.by_status("open")}
+    (mail,) = ship.by_status("suppressed")
+    assert mail.inhibited_by == told["rtr-1"].incident_id
+    assert [each.device_id for each in told["rtr-1"].impact] == ["mail"]
+    assert told["vsat-1"].impact == ()
+
+
+def test_near_is_counted_over_all_devices_of_the_symptom() -> None:
+    """The router is one step from mail and from crew; crew itself is none from crew, but three from mail."""
+    types = dict(POLICY.correlate.incident_types)
+    types["app_degradation"] = types["app_degradation"].model_copy(update={"keys": ("service",), "min_events": 2})
+    ship = Ship(changed(incident_types=types), mail=("rtr_1",), crew=("rtr_1",), rtr_1=("sw_2",), sw_2=("crew",))
+    ship.take(fires(0, "crew", "comms_outage"), fires(1, "rtr-1", "comms_outage"))
+    _, router = ship.now
+    ship.take(fires(5, "mail", "app_degradation", series="a"), fires(6, "crew", "app_degradation", series="b"))
+    (symptom,) = ship.by_status("suppressed")
+    assert [each.device_id for each in symptom.scope] == ["mail", "crew"]
+    assert symptom.inhibited_by == router
+
+
+def test_of_causes_equally_near_the_one_that_is_told_explains_then_the_earliest() -> None:
+    two = {"mail": ("rtr_1", "rtr_2"), "rtr_1": (), "rtr_2": ()}
+    ship = Ship(changed(), **two).take(fires(0, "rtr-2", "comms_outage"), fires(1, "rtr-1", "comms_outage"))
+    ship.take(fires(5, "mail", "app_degradation"))
+    assert ship.by_status("suppressed")[0].inhibited_by == ship.incidents[0].incident_id
+    ship = Ship(changed(), **two)
+    ship.command(0, "silence", args={"matchers": {"device_id": "rtr-2"}, "duration_s": 3600}, reason="known")
+    ship.take(fires(0, "rtr-2", "comms_outage"), fires(1, "rtr-1", "comms_outage"))
+    ship.take(fires(5, "mail", "app_degradation"))
+    (told,) = ship.by_status("open")
+    mail = next(each for each in ship.now.values() if each.incident_type == "app_degradation")
+    assert mail.inhibited_by == told.incident_id
 
 
 def test_a_symptom_that_gets_worse_stays_its_causes_impact() -> None:
@@ -259,9 +300,33 @@ def test_a_symptom_whose_cause_is_over_is_held_back_by_the_next() -> None:
     assert mail.inhibited_by == outage.incident_id
 
 
-def test_of_several_causes_the_one_that_people_are_told_of_explains() -> None:
-    told = satcom().take(fires(0, "rtr-1", "network_issue"), fires(5, "vsat-1", "comms_outage"))
-    told.take(fires(10, "mail", "app_degradation"))
-    (outage,) = told.by_status("open")
-    mail = next(each for each in told.now.values() if each.scope[0].device_id == "mail")
-    assert (outage.incident_type, mail.inhibited_by) == ("comms_outage", outage.incident_id)
+def chain() -> tuple[Ship, str, str, str]:
+    """The modem's outage explains the router's issue, and that, the nearest, explains mail."""
+    ship = satcom().take(fires(0, "rtr-1", "network_issue"), fires(5, "vsat-1", "comms_outage"))
+    ship.take(fires(10, "mail", "app_degradation")).until(60)
+    router, modem, mail = ship.now
+    return ship, router, modem, mail
+
+
+def test_a_nearest_cause_that_is_a_symptom_leads_on_to_the_one_that_is_told() -> None:
+    ship, router, modem, mail = chain()
+    assert [each.incident_id for each in ship.by_status("open")] == [modem]
+    assert (ship.now[mail].inhibited_by, ship.now[router].inhibited_by) == (router, modem)
+    assert sorted(each.device_id for each in ship.now[modem].impact) == ["mail", "rtr-1"]
+    assert "mail depends on rtr-1, which depends on vsat-1" in ship.now[modem].impact[-1].reason
+
+
+def test_when_the_middle_of_a_chain_is_over_its_end_explains_and_nobody_is_told_in_between() -> None:
+    ship, router, modem, mail = chain()
+    ship.take(clears(100, "rtr-1", "network_issue")).restart().until(3000)
+    assert ship.now[router].status == "resolved"
+    assert (ship.now[mail].status, ship.now[mail].inhibited_by) == ("suppressed", modem)
+    assert "surfaced" not in ship.events(mail)
+
+
+def test_when_the_end_of_a_chain_is_over_its_middle_is_told_with_its_impact() -> None:
+    ship, router, _, mail = chain()
+    ship.take(clears(100, "vsat-1", "comms_outage")).restart().until(3000)
+    assert [each.incident_id for each in ship.by_status("open")] == [router]
+    assert [each.device_id for each in ship.now[router].impact] == ["mail"]
+    assert ship.now[mail].inhibited_by == router
