@@ -26,7 +26,9 @@ class IncidentTypePolicy(Segment):
     max_age_s: float = Field(86_400, ge=60, le=2_592_000, description="older than this it takes nothing more")
     keys: tuple[KeyName, ...] = Field(("device_id",), max_length=8, description="what anomalies of one situation share")
     bridge: tuple[KeyName, ...] = Field(
-        (), max_length=8, description="open incidents of this type that share one of these are merged into one"
+        (),
+        max_length=8,
+        description="open incidents of this type that share one of these are one (redacted and loopback values aside)",
     )
 
 

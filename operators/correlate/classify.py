@@ -1,12 +1,17 @@
 """What situation an anomaly speaks of: its incident type, correlation key and terms."""
 
+import re
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from policy import Policy
 from policy.correlate import CorrelateRule, IncidentTypePolicy
 from schemas.anomaly import AnomalyDetected
 from schemas.base import Severity
+
+_NOBODY: Final = re.compile(
+    r"|\[[a-z_]+\]|localhost(\.\S*)?|(::ffff:)?127(\.\d+){3}|::1?|0\.0\.0\.0|unknown|[-?]", re.IGNORECASE
+)
 
 
 class Terms(NamedTuple):
@@ -41,7 +46,8 @@ def classify(anomaly: AnomalyDetected, policy: Policy, device_type: str | None =
     """The situation by the anomaly's own incident type, else policy's first matching rule, else the default.
 
     device_type is the inventory's, where the device is in it. A key that the anomaly lacks equals
-    nothing: its series stands in, so it joins no other series, and it links to nothing.
+    nothing: its series stands in, so it joins no other series, and it links to nothing. A redacted
+    value, or the address that each device has for itself, names nobody and is as good as missing.
     """
     types = policy.correlate.incident_types
     rule: CorrelateRule | None = None
@@ -54,6 +60,16 @@ def classify(anomaly: AnomalyDetected, policy: Policy, device_type: str | None =
     bridge = {name: _value(anomaly, name) for name in types[named].bridge}
     links = tuple(f"{named}|{name}={value}" for name, value in sorted(bridge.items()) if value)
     return Situation(named, terms_of(types[named], rule), keys, links, rule.severity if rule is not None else None)
+
+
+def shared_by(situation: Situation) -> str:
+    """What makes several incidents this one situation, in words.
+
+    >>> terms = Terms("Attack", 600, 3, 60, 3600)
+    >>> shared_by(Situation("auth_attack", terms, {}, ("auth_attack|fields.rhost=203.0.113.7",)))
+    'rhost=203.0.113.7'
+    """
+    return ", ".join(link.partition("|")[2].removeprefix("fields.") for link in situation.links)
 
 
 def terms_of(kind: IncidentTypePolicy, rule: CorrelateRule | None = None) -> Terms:
@@ -85,6 +101,7 @@ def _like(value: str | None, glob: str | None) -> bool:
 
 def _value(anomaly: AnomalyDetected, name: str) -> str | None:
     if name.startswith("fields."):
-        return anomaly.fields.get(name.removeprefix("fields.")) or None
+        field = anomaly.fields.get(name.removeprefix("fields."), "")
+        return None if _NOBODY.fullmatch(field) else field
     value: str | None = getattr(anomaly, name)
     return value or None

@@ -67,7 +67,7 @@ class MergeDesk:
                 survivor.mutes[name] = mute
         settle(survivor)
         desk.board.put(survivor)
-        reason = f"{other.id} is the same situation ({link}); {keys} correlation keys taken over"
+        reason = f"{other.id} is the same situation ({link}); correlation keys taken over: {keys}"
         yield from desk.lifecycle.say(survivor, "merged", now, reason)
         if was_hidden and survivor.visible:
             yield from desk.lifecycle.say(survivor, "surfaced", now, f"{other.id}, which it took over, was told")

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from operators.correlate.classify import Situation, classify
+from operators.correlate.classify import Situation, classify, shared_by
 from operators.correlate.commands import COMMAND, SILENCE, CommandDesk
 from operators.correlate.decision import Decision
 from operators.correlate.desk import INCIDENT, IncidentDesk
@@ -88,7 +88,7 @@ class ShipCorrelator:
         """The active incident that a situation's key and links lead to; where there are several they are merged."""
         found = self._desk.board.active_for(situation)
         if len(found) > 1:
-            yield from self._desk.merging.merge(found, ", ".join(situation.links), now)
+            yield from self._desk.merging.merge(found, shared_by(situation), now)
         return found[0] if found else None
 
     def _join(

@@ -2,8 +2,14 @@
 
 from typing import Any
 
+import pytest
+
+from operators.correlate.classify import classify
+from operators.detect.log_rules import pattern_rules
+from operators.detect.pattern import PatternMatcher
 from policy.correlate import InhibitPolicy, InhibitRule
 from schemas.anomaly import AnomalyEnriched
+from schemas.base import Level
 from tests.support.ship import POLICY, Ship, changed, clears, fires
 
 
@@ -156,3 +162,62 @@ def test_two_that_are_held_back_do_not_hide_behind_what_they_explain() -> None:
     ship.take(attack(4, "a", "10.0.0.7", series="more")).until(100)
     assert [each.scope[0].device_id for each in ship.by_status("open")] == ["c"]
     assert [each.scope[0].device_id for each in ship.by_status("suppressed")] == ["b"]
+
+
+def shipped_attack(ship: Ship, seconds: float, device: str, rhost: str) -> None:
+    """As many findings as the shipped policy asks for, from one address."""
+    for n in range(POLICY.correlate.incident_types["auth_attack"].min_events):
+        ship.take(attack(seconds + n, device, rhost, series=f"{device}/{rhost}/{n}"))
+
+
+def test_the_shipped_policy_makes_one_of_two_attacks_by_one_attacker_and_loses_nothing() -> None:
+    ship = Ship()
+    shipped_attack(ship, 0, "fw-1", "203.0.113.7")
+    shipped_attack(ship, 10, "srv-1", "198.51.100.23")
+    first, second = ship.now
+    ship.command(20, "assign", second, args={"assignee": "eva"})
+    ship.take(attack(30, "srv-1", "203.0.113.7", series="both")).until(60)
+    kept, gone = ship.now[first], ship.now[second]
+    assert (kept.status, gone.status, gone.merged_into) == ("open", "resolved", first)
+    assert ship.events(second)[-1] == "merged"
+    assert (kept.anomaly_count, len(kept.evidence), kept.assignee) == (7, 7, "eva")
+    assert {each.ref for each in gone.evidence} < {each.ref for each in kept.evidence}
+    assert [each.device_id for each in kept.scope] == ["fw-1", "srv-1"]
+    (entry,) = [each for each in kept.timeline if each.event == "merged"]
+    assert second in entry.reason
+    assert "(rhost=203.0.113.7)" in entry.reason
+
+
+@pytest.mark.parametrize(
+    "rhost", ["[guest_ip]", "[email]", "localhost", "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "UNKNOWN", "-"]
+)
+def test_what_names_nobody_links_nobody(rhost: str) -> None:
+    ship = Ship()
+    for n, device in enumerate(("fw-1", "srv-1")):
+        shipped_attack(ship, 10 * n, device, rhost)
+    assert len(ship.by_status("open")) == 2
+
+
+def test_a_key_that_names_nobody_is_as_good_as_missing() -> None:
+    ship = bridged(keys=("fields.rhost",), bridge=())
+    ship.take(attack(0, "fw-1", "[guest_ip]"), attack(1, "srv-1", "[guest_ip]"))
+    assert len(ship.by_status("open")) == 2
+    ship.take(attack(2, "fw-1", "10.0.0.9"), attack(3, "srv-1", "10.0.0.9"))
+    assert len(ship.by_status("open")) == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Failed password for invalid user admin from 203.0.113.7 port 4711 ssh2",
+        "authentication failure; logname= uid=0 euid=0 tty=NODEVssh ruser= rhost=203.0.113.7  user=root",
+        "Invalid user test from 203.0.113.7",
+        "Authentication failed from 203.0.113.7",
+    ],
+)
+def test_the_shipped_patterns_name_the_attacker_by_whom_attacks_are_linked(text: str) -> None:
+    found = PatternMatcher(pattern_rules(POLICY)).search(text, "security", "sshd", Level.ERROR)
+    assert found is not None
+    assert classify(attack(0, "fw-1", None, fields=found.fields), POLICY).links == (
+        "auth_attack|fields.rhost=203.0.113.7",
+    )
