@@ -13,7 +13,7 @@ from api import problems
 from api.context import ApiContext, Clock, Reader
 from api.index import index_page
 from api.middleware import Envelope
-from api.routes import devices, incidents, series, stats, trace, why
+from api.routes import devices, incidents, series, silences, stats, trace, why
 from api.routes.health import health_router
 from api.telemetry import ApiMetrics
 from operators.clickhouse import ClickHouseAwayError, QueryTooBigError
@@ -55,7 +55,7 @@ def create_app(
     problems.install(app)
     app.add_exception_handler(ClickHouseAwayError, _on_clickhouse)
     app.add_exception_handler(QueryTooBigError, _on_clickhouse)
-    for part in (stats, incidents, trace, series, devices, why):
+    for part in (stats, incidents, trace, series, devices, silences, why):
         app.include_router(part.router)
     app.include_router(health_router(reader, app.version, registries))
     _add_index(app)

@@ -49,7 +49,8 @@ class Device(Message):
 class AuditEvent(TracedMessage):
     """What became of a command: who asked for what, and the outcome with its reason.
 
-    silence_id: the silence that was made or ended; until: when the silence that was made ends by itself.
+    silence_id: the silence that was made or ended. matchers, until: what the silence that was made holds
+    back, and when it ends by itself.
     """
 
     audit_id: str
@@ -61,4 +62,5 @@ class AuditEvent(TracedMessage):
     reason: str
     incident_id: str | None = None
     silence_id: str | None = None
+    matchers: dict[str, str] | None = None
     until: UtcDatetime | None = None

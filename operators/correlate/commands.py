@@ -74,9 +74,11 @@ class CommandDesk:
         self._deadlines.set(SILENCE, self._desk.muting.silences.deadline)
 
     def _closing(self, answer: AuditEvent) -> AuditEvent:
-        """The answer, with the end of the silence that it made."""
+        """The answer, with what the silence that it made holds back, and until when."""
         silence = self._desk.muting.silences.get(answer.silence_id or "")
-        return answer.model_copy(update={"until": silence.expires_at}) if silence is not None else answer
+        if silence is None:
+            return answer
+        return answer.model_copy(update={"until": silence.expires_at, "matchers": dict(silence.matchers.given)})
 
     def _incident(self, command: OpsCommand) -> IncidentState:
         if not command.incident_id:
@@ -157,7 +159,7 @@ class CommandDesk:
     def _unsilence(self, command: OpsCommand, now: datetime) -> Iterator[Decision]:
         silence_id = text_of(command, "silence_id")
         if self._desk.muting.silences.remove(silence_id, now) is None:
-            raise Refused(f"no silence {silence_id[:MAX_SHOWN]} is in force; look at the list of silences")
+            raise Refused(f"no silence {silence_id[:MAX_SHOWN]} is in force; list them with: watchkeeper silences")
         for state in self._desk.board.held_by(silence_id):
             yield from self._desk.review(state, now)
 

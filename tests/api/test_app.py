@@ -31,6 +31,7 @@ ROUTES = {
     "/api/v3/series/{series_id}",
     "/api/v3/anomalies/{anomaly_id}",
     "/api/v3/devices",
+    "/api/v3/silences",
     "/api/v3/why/{id}",
     "/api/v3/ids/{beginning}",
     "/health/live",

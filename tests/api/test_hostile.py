@@ -61,6 +61,7 @@ ROUTES = [
     ("/api/v3/incidents", "type"),
     ("/api/v3/incidents", "ship"),
     ("/api/v3/incidents", "device"),
+    ("/api/v3/silences", "ship"),
 ]
 
 

@@ -1,5 +1,6 @@
 """Every command and every message in the README works as written."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -151,6 +152,25 @@ def _silence(tmp_path: Path, ship: Ship) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def _silences(tmp_path: Path, ship: Ship) -> None:
+    silence = ("--match", "device_id=gw-listed", "--for", "2h", "--reason", "work on it")
+    assert _asked(ship, "silence", *silence).returncode == 0
+
+    def listed() -> str:
+        done = _asked(ship, "silences", "--api", _url(ship))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    until(lambda: "device_id=gw-listed; until" in listed(), seconds=10, what="the silence in the list")
+    (silence_id,) = [
+        each["silence_id"]
+        for each in json.loads(_asked(ship, "silences", "--json", "--api", _url(ship)).stdout)
+        if each["matchers"] == {"device_id": "gw-listed"}
+    ]
+    assert _asked(ship, "unsilence", silence_id).returncode == 0
+    until(lambda: "gw-listed" not in listed(), seconds=10, what="a list without it")
+
+
 def _why(tmp_path: Path, ship: Ship) -> None:
     done = _asked(ship, "why", _incident(ship), "--api", _url(ship))
     assert done.returncode == 0, done.stderr
@@ -183,6 +203,7 @@ COMMANDS: dict[str, Callable[[Path, Ship], None]] = {
     "watchkeeper plot SERIES": _plot,
     "watchkeeper ack INCIDENT": _ack,
     "watchkeeper silence --help": _silence,
+    "watchkeeper silences": _silences,
     "watchkeeper why ID": _why,
     "watchkeeper devices import FILE": _devices,
     "watchkeeper policy check": _policy_check,
