@@ -99,7 +99,11 @@ class CorrelatePolicy(Segment):
     """How anomalies become incidents."""
 
     incident_types: dict[Word, IncidentTypePolicy] = Field(min_length=1, max_length=200, description="by name")
-    rules: tuple[CorrelateRule, ...] = Field((), max_length=1000, description="the first that matches decides")
+    rules: tuple[CorrelateRule, ...] = Field(
+        (),
+        max_length=1000,
+        description="the first that matches; a finding keeps its incident_type unless match names rule or device_type",
+    )
     default_incident_type: Word = Field(description="where no rule matches")
     dedup_ttl_s: float = Field(900, ge=0, le=86_400, description="the same finding again within this is a duplicate")
     suppression_ttl_s: float = Field(

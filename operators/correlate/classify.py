@@ -43,18 +43,18 @@ class Situation(NamedTuple):
 
 
 def classify(anomaly: AnomalyDetected, policy: Policy, device_type: str | None = None) -> Situation:
-    """The situation by the anomaly's own incident type, else policy's first matching rule, else the default.
+    """The situation that policy's first matching rule says, else the default.
 
-    device_type is the inventory's, where the device is in it. A key that the anomaly lacks equals
-    nothing: its series stands in, so it joins no other series, and it links to nothing. A redacted
-    value, or the address that each device has for itself, names nobody and is as good as missing.
+    An anomaly that has an incident type of its own keeps it, unless a rule names its threshold or pattern,
+    or the device's type. device_type is the inventory's, where the device is in it. A key that the anomaly
+    lacks equals nothing: its series stands in, so it joins no other series, and it links to nothing. A
+    redacted value, or the address that each device has for itself, names nobody and is as good as missing.
     """
     types = policy.correlate.incident_types
-    rule: CorrelateRule | None = None
-    named = anomaly.incident_type
-    if named is None or named not in types:
-        rule = next((each for each in policy.correlate.rules if _matches(anomaly, each, device_type)), None)
-        named = rule.incident_type if rule is not None else policy.correlate.default_incident_type
+    own = anomaly.incident_type if anomaly.incident_type in types else None
+    matching = (each for each in policy.correlate.rules if _matches(anomaly, each, device_type))
+    rule = next((each for each in matching if own is None or _is_particular(each)), None)
+    named = rule.incident_type if rule is not None else own or policy.correlate.default_incident_type
     names = rule.keys if rule is not None and rule.keys is not None else types[named].keys
     keys = {name: _value(anomaly, name) or f"?{anomaly.series}" for name in names}
     bridge = {name: _value(anomaly, name) for name in types[named].bridge}
@@ -81,6 +81,11 @@ def terms_of(kind: IncidentTypePolicy, rule: CorrelateRule | None = None) -> Ter
         return value
 
     return Terms(kind.title, chosen("window_s"), int(chosen("min_events")), chosen("hold_s"), kind.max_age_s)
+
+
+def _is_particular(rule: CorrelateRule) -> bool:
+    """Whether a rule speaks of some threshold, pattern or device type: then it goes before what the finding says."""
+    return rule.match.rule is not None or rule.match.device_type is not None
 
 
 def _matches(anomaly: AnomalyDetected, rule: CorrelateRule, device_type: str | None) -> bool:
