@@ -68,7 +68,7 @@ def of_links(incident: Json) -> list[WhyEntry]:
     found = []
     opened_at, updated_at = incident["opened_at"], incident["updated_at"]
     if other := incident.get("successor_of"):
-        text = "It goes on from an earlier incident that was closed"
+        text = "It comes after an earlier incident of the same key, which had ended"
         found.append(_link(opened_at, "successor", other, text))
     if other := incident.get("inhibited_by"):
         text = "It is a symptom of another incident and surfaces by itself if that ends and it does not"

@@ -8,6 +8,7 @@ from typing import Any, Final
 from operators.correlate.board import IncidentBoard
 from operators.correlate.classify import Situation
 from operators.correlate.decision import Decision
+from operators.correlate.former import FormerIncidents
 from operators.correlate.incident_state import IncidentState, Mute
 from operators.correlate.inhibition import Cause, impacts
 from operators.correlate.lifecycle import Lifecycle, settle
@@ -28,13 +29,15 @@ class IncidentDesk:
 
     Whoever changes an incident comes here, so that the board, its deadline, and what it inhibits are
     always in step. State: the board's incidents (those resolved at most as many as may be open; the
-    earliest resolved gives way and is counted as resolved_cap), silences, topology and storms.
+    earliest resolved gives way and is counted as resolved_cap), the ids of those before, silences,
+    topology and storms.
     """
 
     def __init__(self, ship_id: str, policy: Policy, deadlines: Deadlines[str], counts: Counter[str]) -> None:
         self.ship_id = ship_id
         self.policy = policy.correlate
         self.board = IncidentBoard()
+        self.former = FormerIncidents(policy.correlate.max_open_incidents, deadlines, counts)
         self.lifecycle = Lifecycle(policy.correlate)
         self.muting = Muting(policy, self.board)
         self.storms = StormDesk(self, deadlines)
@@ -207,18 +210,21 @@ class IncidentDesk:
             self._counts["resolved_cap"] += 1
 
     def _forget(self, state: IncidentState) -> None:
+        self.former.remember(state.id, state.keys, state.incident.resolved_at or state.incident.updated_at)
         self.board.drop(state)
         self._deadlines.set(INCIDENT + state.id, None)
 
     @property
     def is_empty(self) -> bool:
         """Nothing is open, remembered or known."""
-        return not len(self.board) and not len(self.muting.silences) and not len(self.muting.topology)
+        known = (self.board, self.former, self.muting.silences, self.muting.topology)
+        return not any(len(each) for each in known)
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
         return {
             "incidents": [state.snapshot() for state in self.board],
+            "former": self.former.snapshot(),
             "muting": self.muting.snapshot(),
             "storm": self.storms.snapshot(),
         }
@@ -226,6 +232,7 @@ class IncidentDesk:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a snapshot."""
         self.muting.restore(state["muting"])
+        self.former.restore(state.get("former", ()))  # snapshots of the same version may lack it
         for saved in state["incidents"]:
             self.changed(IncidentState.restored(saved))
         self.storms.restore(state["storm"])

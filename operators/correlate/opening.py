@@ -17,9 +17,9 @@ def new_incident(
     anomalies: Sequence[AnomalyEnriched],
     now: datetime,
     *,
-    after: IncidentState | None = None,
+    after: str | None = None,
 ) -> IncidentState:
-    """The state of an incident about to open on these anomalies (pos-first first), after one that it goes on from."""
+    """An incident about to open on these anomalies (pos-first first); after is the id of its key's last one."""
     first = anomalies[0]
     fingerprint = f"{ship_id}|{situation.key}"
     scope = (Scope(device_id=first.device_id, service=first.service),)
@@ -42,7 +42,7 @@ def new_incident(
         anomaly_count=0,
         evidence=(),
         timeline=(),
-        successor_of=after.id if after is not None else None,
+        successor_of=after,
     )
     return IncidentState(incident, situation.terms, published_at=now, heard_at=now, since=now)
 

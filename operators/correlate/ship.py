@@ -9,6 +9,7 @@ from operators.correlate.classify import Situation, classify, shared_by
 from operators.correlate.commands import COMMAND, SILENCE, CommandDesk
 from operators.correlate.decision import Decision
 from operators.correlate.desk import INCIDENT, IncidentDesk
+from operators.correlate.former import FORMER
 from operators.correlate.incident_state import IncidentState
 from operators.correlate.opening import new_incident
 from operators.correlate.pending import Pending
@@ -32,8 +33,9 @@ class ShipCorrelator:
     mutes, silences, storms) run in log time, which is the largest arrival time seen; one at or before T
     fires before the anomaly at T. A situation keeps the terms of policy under which it began; everything
     else of a new policy holds at once. State: the active incidents, those resolved within
-    suppression_ttl_s, what waits (of each at most policy.correlate.max_open_incidents), silences, the
-    topology, commands of seven days. counts holds what was dropped, by reason.
+    suppression_ttl_s, what waits, the ids of those resolved before, by key, for seven days (of each at most
+    policy.correlate.max_open_incidents), silences, the topology, commands of seven days. counts holds
+    what was dropped, by reason.
     """
 
     def __init__(self, ship_id: str, policy: Policy) -> None:
@@ -132,7 +134,8 @@ class ShipCorrelator:
             ttl = timedelta(seconds=self._policy.suppression_ttl_s)
             yield Decision(reopened(closed, anomaly, now, ttl), None)
         else:
-            state = new_incident(self.ship_id, situation, anomalies, now, after=closed)
+            after = closed.id if closed is not None else self._desk.former.of(situation.key)
+            state = new_incident(self.ship_id, situation, anomalies, now, after=after)
         yield from self._begin(state, situation, anomalies, now)
         self._let_go(state, pending, now)
         yield from self._found(situation, now)
@@ -147,7 +150,7 @@ class ShipCorrelator:
     def _succeed(
         self, situation: Situation, old: IncidentState, anomaly: AnomalyEnriched, now: datetime
     ) -> Iterator[Decision]:
-        new = new_incident(self.ship_id, situation, [anomaly], now, after=old)
+        new = new_incident(self.ship_id, situation, [anomaly], now, after=old.id)
         yield from self._desk.merging.hand_over(old, new, now)
         yield from self._begin(new, situation, [anomaly], now)
 
@@ -163,6 +166,8 @@ class ShipCorrelator:
             self._waiting.pop(key)
         elif kind + bar in (COMMAND, SILENCE):
             self._commands.serve(due)
+        elif kind + bar == FORMER:
+            self._desk.former.serve(due)
 
     def take_counts(self) -> Counter[str]:
         """What was dropped since this was last asked, by reason; of incidents and of the inventory."""

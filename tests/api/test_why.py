@@ -141,6 +141,14 @@ def test_a_merged_incident_leads_to_where_it_went(api: ApiClient, archive: Archi
     ]
 
 
+def test_an_incident_names_the_one_before_it(api: ApiClient, archive: Archive) -> None:
+    first = incident("first", 1, status="resolved", resolved_at=at(1))
+    second = incident("second", 2, successor_of=first.incident_id)
+    archive.add(row_of(first), row_of(second))
+    (link,) = [each for each in of(api, second.incident_id)["entries"] if each["what"] == "successor"]
+    assert (link["by"], link["action"]) == (first.incident_id, f"watchkeeper why {first.incident_id}")
+
+
 def test_commands_that_did_nothing_are_named_and_applied_ones_are_on_the_timeline(
     api: ApiClient, archive: Archive
 ) -> None:

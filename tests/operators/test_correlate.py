@@ -128,10 +128,35 @@ def test_the_same_key_within_suppression_ttl_is_the_same_incident_and_a_record_s
     assert (reopened.status, reopened.revision, reopened.resolved_at) == ("open", resolved.revision + 1, None)
 
 
-def test_after_suppression_ttl_it_is_another_incident() -> None:
-    timeline = Timeline().take(enriched(0), cleared(20)).until(80).take(enriched(681))
-    assert timeline.incidents[-1].event == "created"
-    assert timeline.incidents[-1].incident_id != timeline.incidents[0].incident_id
+def test_after_suppression_ttl_it_is_another_incident_that_names_the_one_before() -> None:
+    timeline = Timeline().take(enriched(0), cleared(20)).until(80)
+    first = timeline.incidents[0].incident_id
+    assert timeline.incidents[0].successor_of is None
+    after = Timeline()
+    after.ship.restore(timeline.take(enriched(670, device_id="srv-2")).until(681).ship.snapshot())
+    after.take(enriched(682), cleared(690)).until(750).take(enriched(1400))
+    second, third = (each for each in after.incidents if each.event == "created")
+    assert len({first, second.incident_id, third.incident_id}) == 3
+    assert (second.successor_of, third.successor_of) == (first, second.incident_id)
+
+
+def test_the_one_before_is_remembered_for_a_week_from_its_end() -> None:
+    week = 7 * 86_400.0
+    for second, successor_of_first in ((week + 79, True), (week + 80, False)):
+        timeline = Timeline().take(enriched(0), cleared(20)).until(80).until(second).take(enriched(second))
+        expected = timeline.incidents[0].incident_id if successor_of_first else None
+        assert timeline.incidents[-1].successor_of == expected
+
+
+def test_those_before_are_bounded_and_what_gives_way_is_counted() -> None:
+    timeline = Timeline(max_open_incidents=3)
+    for n in range(5):
+        timeline.take(enriched(1000.0 * n, device_id=f"srv-{n}"))
+        timeline.take(cleared(1000.0 * n + 1, device_id=f"srv-{n}")).until(1000.0 * n + 900)
+    assert timeline.ship.take_counts() == {"former_cap": 2}
+    timeline.take(enriched(6000, device_id="srv-0"), enriched(6001, device_id="srv-4"))
+    first, last = timeline.incidents[-2:]
+    assert (first.successor_of, last.successor_of is None) == (None, False)
 
 
 def test_min_events_within_the_window_of_event_time() -> None:

@@ -208,6 +208,13 @@ class Watched:
             self.statuses[name] = message.status
             assert (message.status == "resolved") == (message.resolved_at is not None)
             assert len(message.timeline) <= 5
+            if message.event != "updated":
+                last = message.timeline[-1]
+                assert (last.event, last.at) == (message.event, message.updated_at), (
+                    "who did it and why is told with it"
+                )
+                assert last.by in ("watchkeeper", "chief")
+                assert last.reason
             assert max(len(message.evidence), len(message.scope), len(message.impact)) <= 4
         elif isinstance(message, SuppressionRecord):
             assert message.record_id not in self.records
@@ -223,6 +230,7 @@ class Watched:
         assert board.active_count <= CAP + 3, "what a storm, a successor or a reopening adds"
         assert len(board) - board.active_count <= CAP
         assert len(ship._waiting) <= CAP
+        assert len(ship._desk.former) <= CAP
 
     def _check_state(self, ship: ShipCorrelator, state: IncidentState) -> None:
         status = state.incident.status
@@ -324,7 +332,7 @@ def test_nothing_is_left_in_any_index(story: Story) -> None:
         waiting, watch = ship._waiting, ship._desk.storms._watch
         assert not any([*indexes, board._active, waiting._by_key, waiting._by_source, watch.storms])
         assert not ship._deadlines._at
-        assert (len(ship._desk.muting.silences), ship._commands.is_empty) == (0, True)
+        assert (len(ship._desk.muting.silences), len(ship._desk.former), ship._commands.is_empty) == (0, 0, True)
 
 
 @quick
