@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from operators.correlate.classify import Terms
+from operators.correlate.matchers import Scope as About
 from schemas.anomaly import AnomalyEnriched
 from schemas.incident import (
     Evidence,
@@ -38,9 +39,10 @@ class IncidentState:
     its key opened it again. firing: source of an anomaly that has not cleared → when it was last found;
     one that a person resolved keeps it. heard_at: the last anomaly. seen: fingerprint → until when it is
     a duplicate. mutes: why people are not told of it; while there is one its status is suppressed. keys,
-    links: the correlation keys and bridge values that lead to it, at most 1000 each but for merges. dirty: something
-    changed that no revision has said yet. Times are log time. Bounded by policy's caps on evidence and
-    timeline; firing by the series of one situation.
+    links: the correlation keys and bridge values that lead to it, at most 1000 each but for merges. about:
+    its scope with metrics and rules, in the order they came. dirty: something changed that no revision has
+    said yet. Times are log time. Bounded by policy's caps on evidence and timeline; firing by the series of
+    one situation.
     """
 
     incident: Incident
@@ -52,6 +54,7 @@ class IncidentState:
     mutes: dict[str, Mute] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
+    about: dict[About, None] = field(default_factory=dict)
     since: datetime = field(kw_only=True)
     reopened: int = 0
     acknowledged: bool = False
@@ -82,6 +85,12 @@ class IncidentState:
         """Change the incident's fields; the next revision will say so."""
         self.incident = self.incident.model_copy(update=values)
         self.dirty = True
+
+    def concern(self, about: Iterable[About], limit: int) -> None:
+        """Note what the incident is about, with metric and rule; as much as the limit means that not all was noted."""
+        for each in about:
+            if len(self.about) < limit:
+                self.about[each] = None
 
     def add_evidence(self, anomaly: AnomalyEnriched, limit: int) -> None:
         """Rest the incident on one more anomaly; beyond the limit it is only counted."""
@@ -155,6 +164,7 @@ class IncidentState:
             "mutes": {name: tuple(mute) for name, mute in self.mutes.items()},
             "keys": sorted(self.keys),
             "links": sorted(self.links),
+            "about": [tuple(each) for each in self.about],
             "since": self.since,
             "reopened": self.reopened,
             "acknowledged": self.acknowledged,
@@ -169,12 +179,15 @@ class IncidentState:
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Self:
         """An incident that goes on from a snapshot."""
+        incident = Incident.model_validate(state["incident"])
+        about = state.get("about", [(each.device_id, each.service) for each in incident.scope])  # not all have it
         return cls(
-            incident=Incident.model_validate(state["incident"]),
+            incident=incident,
             terms=Terms(*state["terms"]),
             mutes={name: Mute(*mute) for name, mute in state["mutes"].items()},
             keys=set(state["keys"]),
             links=set(state["links"]),
+            about={About(*each): None for each in about},
             since=state["since"],
             reopened=state["reopened"],
             acknowledged=state["acknowledged"],

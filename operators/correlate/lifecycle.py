@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from operators.correlate.classify import Situation
 from operators.correlate.decision import Decision
 from operators.correlate.incident_state import IncidentState
+from operators.correlate.matchers import Scope as About
 from operators.correlate.opening import worst
 from policy.correlate import CorrelatePolicy
 from schemas.anomaly import AnomalyEnriched
@@ -118,6 +119,8 @@ class Lifecycle:
         for anomaly in anomalies:
             state.firing[anomaly.source] = now
             state.heard_at = now
+            about = About(anomaly.device_id, anomaly.service, anomaly.metric_name, anomaly.rule)
+            state.concern((about,), self._policy.max_evidence)
             state.change(anomaly_count=state.incident.anomaly_count + anomaly.count)
             if is_duplicate:
                 state.change(duplicate_count=state.incident.duplicate_count + 1)

@@ -17,6 +17,7 @@ def take_over(survivor: IncidentState, other: IncidentState, now: datetime, *, m
     fresh = [each for each in its.evidence if each.ref not in known]
     evidence = sorted([*mine.evidence, *fresh], key=lambda each: (each.ts, each.ref))
     survivor.touch((*mine.scope, *(each for each in its.scope if each not in mine.scope))[:max_evidence])
+    survivor.concern(other.about, max_evidence)
     survivor.change(
         evidence=tuple(evidence[:max_evidence]),
         evidence_dropped=mine.evidence_dropped + its.evidence_dropped + max(0, len(evidence) - max_evidence),
@@ -40,6 +41,7 @@ def go_on(new: IncidentState, old: IncidentState, *, max_evidence: int) -> None:
     """
     mine, its = new.incident, old.incident
     new.touch((*mine.scope, *(each for each in its.scope if each not in mine.scope))[:max_evidence])
+    new.concern(old.about, max_evidence)
     severity = _higher(mine.severity, its.severity) if old.firing else mine.severity
     new.change(severity=severity, impact=its.impact, assignee=its.assignee)
     new.mutes.update({name: mute for name, mute in old.mutes.items() if mute.kind == "inhibited"})

@@ -27,6 +27,7 @@ class Muting:
         self.topology = Topology()
         self._maintenance = Maintenance(policy.maintenance.windows)
         self._max_scope = policy.correlate.max_evidence
+        self._storm = policy.correlate.storm.incident_type
         self._inhibition = Inhibition(policy.correlate.inhibit, board, self.topology)
         self._board = board
 
@@ -102,7 +103,9 @@ class Muting:
         return silence is not None and silence.matchers.hold(self._subject(state))
 
     def _subject(self, state: IncidentState) -> Subject:
-        return of_incident(state.incident, complete=len(state.incident.scope) < self._max_scope)
+        """What an incident is about; a storm, and one too wide to list, are about more than any device or rule."""
+        complete = state.incident.incident_type != self._storm and len(state.incident.scope) < self._max_scope
+        return of_incident(state.incident, state.about if len(state.about) < self._max_scope else (), complete=complete)
 
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""

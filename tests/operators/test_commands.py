@@ -7,7 +7,7 @@ from policy import load_policy
 from schemas.event import Event
 from schemas.ops import AuditEvent, OpsCommand, OpsTick
 from tests.support.make import at
-from tests.support.ship import POLICY, Ship, clears, fires
+from tests.support.ship import POLICY, Ship, changed, clears, fires
 
 
 def opened(seconds: float = 0) -> tuple[Ship, str]:
@@ -219,3 +219,41 @@ def test_an_acknowledged_incident_that_is_silenced_comes_back_acknowledged() -> 
     ship.command(2, "silence", args={"matchers": {"device_id": "srv-1"}, "duration_s": 60}, reason="x")
     assert ship.until(70).now[incident_id].status == "ack"
     assert ship.events(incident_id) == ["created", "acknowledged", "suppressed", "surfaced"]
+
+
+@pytest.mark.parametrize(
+    "matchers", [{"rule": "cpu_*"}, {"metric_name": "cpu_pct"}, {"rule": "cpu_high", "service": "*"}]
+)
+def test_a_silence_may_name_a_rule_or_a_metric(matchers: dict[str, str]) -> None:
+    ship, incident_id = opened()
+    ship.take(fires(1, "srv-2", "resource_pressure", rule="disk_high", metric_name="disk_pct"))
+    ship.command(2, "silence", args={"matchers": matchers, "duration_s": 600}, reason="backup")
+    assert [each.incident_id for each in ship.by_status("suppressed")] == [incident_id]
+    ship.restart().take(fires(3, "srv-3", "resource_pressure"))
+    assert len(ship.by_status("suppressed")) == 2
+    ship.take(fires(4, "srv-1", "resource_pressure", rule="disk_high", metric_name="disk_pct", series="disk"))
+    assert ship.events(incident_id)[-1] == "surfaced", "it is about more now"
+
+
+def test_what_one_takes_over_counts_for_silences_too() -> None:
+    types = dict(POLICY.correlate.incident_types)
+    types["resource_pressure"] = types["resource_pressure"].model_copy(update={"max_age_s": 600})
+    ship = Ship(changed(incident_types=types)).take(fires(0, "srv-1", "resource_pressure", rule="disk_high"))
+    ship.take(fires(700, "srv-1", "resource_pressure", series="cpu"))
+    ship.command(710, "silence", args={"matchers": {"rule": "cpu_high"}, "duration_s": 600}, reason="x")
+    assert len(ship.by_status("open")) == 1, "what fired in the one before fires in its successor"
+
+
+def test_an_incident_about_more_than_is_kept_is_matched_by_device_and_no_more_by_rule() -> None:
+    ship = Ship(changed(max_evidence=4))
+    ship.take(*(fires(n, "srv-1", "resource_pressure", rule=f"cpu_{n}", series=f"s{n}") for n in range(6)))
+    for matchers, count in (({"rule": "cpu_*"}, 0), ({"device_id": "srv-1"}, 1)):
+        ship.command(10, "silence", args={"matchers": matchers, "duration_s": 600}, reason="x")
+        assert len(ship.by_status("suppressed")) == count
+
+
+def test_a_silence_of_one_member_does_not_hide_the_storm() -> None:
+    storm = POLICY.correlate.storm.model_copy(update={"opened": 5, "within_s": 60, "calm_s": 120})
+    ship = Ship(changed(storm=storm)).take(*(fires(n, f"d{n}", "equipment_fault") for n in range(6)))
+    ship.command(10, "silence", args={"matchers": {"device_id": "d0"}, "duration_s": 600}, reason="x")
+    assert [each.incident_type for each in ship.by_status("open")] == ["incident_storm"]
