@@ -235,6 +235,12 @@ def test_a_silence_may_name_a_rule_or_a_metric(matchers: dict[str, str]) -> None
     assert ship.events(incident_id)[-1] == "surfaced", "it is about more now"
 
 
+def test_what_an_incident_is_about_outlives_a_restart() -> None:
+    ship, incident_id = opened()
+    ship.restart().command(2, "silence", args={"matchers": {"rule": "cpu_*"}, "duration_s": 600}, reason="backup")
+    assert ship.now[incident_id].status == "suppressed"
+
+
 def test_what_one_takes_over_counts_for_silences_too() -> None:
     types = dict(POLICY.correlate.incident_types)
     types["resource_pressure"] = types["resource_pressure"].model_copy(update={"max_age_s": 600})

@@ -18,6 +18,8 @@ from operators.correlate.matchers import Scope, Subject
 from policy import load_policy
 from policy.maintenance import MAX_UNBROKEN, MaintenanceWindow
 from policy.recurrence import instant, recurrence
+from tests.support.make import START
+from tests.support.ship import POLICY, Ship, fires
 
 DAY = datetime.fromisoformat("2026-01-05T00:00:00")
 OSLO, NEW_YORK = "Europe/Oslo", "America/New_York"
@@ -393,3 +395,31 @@ def test_every_change_is_where_the_clock_on_the_wall_says(change: tuple[str, str
         walked.append(following)
         following = maintenance.next_change(following)
     assert walked == changes
+
+
+def test_a_ship_hears_nothing_across_midnight_and_the_change_of_clocks_and_then_what_still_fires() -> None:
+    """Backup from 23:30 in Oslo for four hours: on the night when clocks go back it ends at 02:30, shown twice."""
+    backup = window("FREQ=DAILY;BYHOUR=23;BYMINUTE=30", hours=4, match={"rule": "disk_*"}, start="2026-10-20T23:30:00")
+    maintenance = POLICY.maintenance.model_copy(update={"windows": {"backup": backup}})
+
+    def night(*openings: str) -> dict[str, list[str]]:
+        ship = Ship(POLICY.model_copy(update={"maintenance": maintenance}))
+        for n, text in enumerate(openings):
+            known = {"rule": "disk_high", "metric_name": "disk_pct", "series": f"s{n}"}
+            ship.take(fires((utc(text) - START).total_seconds(), f"srv-{n}", "resource_pressure", **known))
+            ship.restart()
+        ship.until((utc("2026-10-25T12:00:00") - START).total_seconds())
+        return {
+            each.scope[0].device_id: [f"{when.at:%d %H:%M} {when.event}" for when in each.timeline]
+            for each in ship.now.values()
+        }
+
+    told = night("2026-10-24T21:29:00", "2026-10-24T21:30:00", "2026-10-25T00:59:00", "2026-10-25T01:29:00")
+    told |= {f"later-{name}": events for name, events in night("2026-10-25T01:30:00").items()}
+    assert told == {
+        "srv-0": ["24 21:29 created"],
+        "srv-1": ["24 21:30 created", "25 01:30 surfaced"],
+        "srv-2": ["25 00:59 created", "25 01:30 surfaced"],
+        "srv-3": ["25 01:29 created", "25 01:30 surfaced"],
+        "later-srv-0": ["25 01:30 created"],
+    }
