@@ -1,11 +1,15 @@
 """Which of many matchers may hold for a subject, without trying them all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Final
 
-from operators.correlate.matchers import Matchers, Scope, Subject, literal_part
+from operators.correlate.matchers import Matchers, Scope, Subject, inner_part, literal_part
 
 Signature = tuple[tuple[str, int], ...]
-"""By which part of which fields matchers are filed: 0 all of it, n the first, -n the last n characters."""
+"""By which parts of which fields matchers are filed: 0 all, n the first, -n the last, INSIDE + n any n characters."""
+
+INSIDE: Final = 1_000_000
+MAX_INNER: Final = 8
 
 _Place = tuple[Signature, tuple[str, ...]]
 
@@ -14,8 +18,9 @@ class MatcherIndex:
     """Keys filed under the exact values of their matchers, and the fixed beginning or end of a glob.
 
     A look-up costs one step per signature in use (kinds of matchers and lengths of globs, a
-    handful), whatever the number of keys; only globs with neither beginning nor end ("*x*") and no
-    exact value beside them are candidates each time. State: the keys, until they are removed.
+    handful), whatever the number of keys. Where all are globs with neither beginning nor end ("*x*"), the key
+    is filed under a part of one; these cost one step for each place in the subject's text. Only what has
+    no fixed part at all ("?", "[ab]*") is a candidate each time. State: the keys, until they are removed.
     """
 
     def __init__(self) -> None:
@@ -44,8 +49,7 @@ class MatcherIndex:
     def candidates(self, subject: Subject) -> Iterator[str]:
         """The keys whose matchers may hold; that they do must still be asked."""
         for signature, by_values in self._filed.items():
-            values = _values(signature, subject)
-            if values is not None:
+            for values in _values(signature, subject):
                 yield from by_values.get(values, ())
 
 
@@ -55,16 +59,29 @@ def _place(matchers: Matchers) -> _Place:
     exact = [(field, part) for field, part in parts if part[0] == 0]
     globs = sorted((-abs(part[0]), field, part) for field, part in parts if part[0])
     chosen = [*exact, *((field, part) for _, field, part in globs[:1])]
+    if not chosen:
+        return _place_inside(matchers)
     return tuple((field, part[0]) for field, part in chosen), tuple(part[1] for _, part in chosen)
 
 
-def _values(signature: Signature, subject: Subject) -> tuple[str, ...] | None:
-    """The subject's parts of these fields, of its first scope (all scopes must match); None where it has none."""
+def _place_inside(matchers: Matchers) -> _Place:
+    inside = [(part, field) for field, value in matchers.given.items() if (part := inner_part(value, MAX_INNER))]
+    if not inside:
+        return (), ()
+    part, field = max(inside, key=lambda each: (len(each[0]), each))
+    return ((field, INSIDE + len(part)),), (part,)
+
+
+def _values(signature: Signature, subject: Subject) -> Iterable[tuple[str, ...]]:
+    """The subject's parts of these fields, of its first scope (all scopes must match); none where it has none."""
     scope = subject.scopes[0] if subject.scopes else None
     out = []
     for field, size in signature:
         value: str | None = getattr(scope if field in Scope._fields else subject, field, None)
         if value is None:
-            return None
+            return ()
+        if size > INSIDE:
+            length = size - INSIDE
+            return {(value[place : place + length],) for place in range(len(value) - length + 1)}
         out.append(value if size == 0 else value[:size] if size > 0 else value[size:])
-    return tuple(out)
+    return (tuple(out),)

@@ -150,6 +150,16 @@ def literal_part(value: str) -> tuple[int, str] | None:
     return -len(tail), tail
 
 
+def inner_part(value: str, most: int) -> str | None:
+    """A text of at most so many characters that whatever the glob matches contains; None when it says nothing of it.
+
+    >>> inner_part("*gw-0815*", 5), inner_part("??a*bcd?", 5), inner_part("[ab]*x", 5), inner_part("*", 5)
+    ('-0815', 'bcd', None, None)
+    """
+    literal = max(re.split(r"[*?]", value.partition("[")[0]), key=len)
+    return literal[-most:] or None
+
+
 def _anything(_: str) -> bool:
     return True
 

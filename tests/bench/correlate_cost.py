@@ -43,11 +43,13 @@ def empty() -> ShipCorrelator:
 def loaded() -> ShipCorrelator:
     """The same with open incidents on half its devices' worth of types, and silences that match none of them.
 
-    Every tenth silence is a glob; the others name a device. Opening is spread so far that no storm begins.
+    Of ten silences one is a glob with a beginning, one a glob without; the others name a device. Opening is
+    spread so far that no storm begins.
     """
     ship = empty()
     for n in range(SILENCES):
-        matchers = {"device_id": f"old-{n}-*" if n % 10 == 0 else f"quiet-{n}", "incident_type": "resource_pressure"}
+        device = {0: f"old-{n}-*", 5: f"*-{n}-old*"}.get(n % 10, f"quiet-{n}")
+        matchers = {"device_id": device} | ({} if "*" in device else {"incident_type": "resource_pressure"})
         args = {"matchers": matchers, "duration_s": 604_000}
         command = OpsCommand(ship_id=SHIP, command_id=f"s{n}", action="silence", by="chief", reason="known", args=args)
         list(ship.apply(command, at(0)))
