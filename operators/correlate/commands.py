@@ -131,7 +131,8 @@ class CommandDesk:
         if state.incident.merged_into is not None:
             raise Refused(f"incident {state.id} went on in {state.incident.merged_into}; reopen that")
         state.acknowledged = False
-        state.heard_at = state.since = now
+        state.heard_at = now
+        state.begin((), now)
         state.cleared_at = None
         state.change(status="open", resolved_at=None)
         yield from self._say(state, "reopened", command, now, reason_of(command, "reopened by hand"))

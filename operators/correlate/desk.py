@@ -52,7 +52,7 @@ class IncidentDesk:
         again = not state.active
         if again:
             state.change(status="open")
-        state.since = now
+        state.begin(anomalies, now)
         self.lifecycle.rest_on(state, anomalies, now)
         self.lead(state, situation)
         causes = self._hold_back(state, now)

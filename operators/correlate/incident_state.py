@@ -35,14 +35,14 @@ class Mute(NamedTuple):
 class IncidentState:
     """The incident as last changed, and the bookkeeping between its revisions.
 
-    terms: those of its type when it began. since: when it opened, or opened again. reopened: how often
-    its key opened it again. firing: source of an anomaly that has not cleared → when it was last found;
-    one that a person resolved keeps it. heard_at: the last anomaly. seen: fingerprint → until when it is
-    a duplicate. mutes: why people are not told of it; while there is one its status is suppressed. keys,
-    links: the correlation keys and bridge values that lead to it, at most 1000 each but for merges. about:
-    its scope with metrics and rules, in the order they came. dirty: something changed that no revision has
-    said yet. Times are log time. Bounded by policy's caps on evidence and timeline; firing by the series of
-    one situation.
+    terms: those of its type when it began. since: when it opened, or opened again. began: when, in event
+    time, what it opened on had begun. reopened: how often its key opened it again. firing: source of an
+    anomaly that has not cleared → when it was last found; one that a person resolved keeps it. heard_at: the
+    last anomaly. seen: fingerprint → until when it is a duplicate. mutes: why people are not told of it;
+    while there is one its status is suppressed. keys, links: the correlation keys and bridge values that
+    lead to it, at most 1000 each but for merges. about: its scope with metrics and rules, in the order they
+    came. dirty: something changed that no revision has said yet. Times are log time but for began. Bounded by
+    policy's caps on evidence and timeline; firing by the series of one situation.
     """
 
     incident: Incident
@@ -56,6 +56,7 @@ class IncidentState:
     links: set[str] = field(default_factory=set)
     about: dict[About, None] = field(default_factory=dict)
     since: datetime = field(kw_only=True)
+    began: datetime = field(kw_only=True)
     reopened: int = 0
     acknowledged: bool = False
     cleared_at: datetime | None = None
@@ -85,6 +86,12 @@ class IncidentState:
         """Change the incident's fields; the next revision will say so."""
         self.incident = self.incident.model_copy(update=values)
         self.dirty = True
+
+    def begin(self, anomalies: Iterable[AnomalyEnriched], now: datetime) -> None:
+        """It opens, or opens again, on these; a new one may go on with what had begun before."""
+        before = [self.began] if self.incident.revision == 1 else []
+        self.since = now
+        self.began = min([now, *before, *(each.since or each.ts for each in anomalies)])
 
     def concern(self, about: Iterable[About], limit: int) -> None:
         """Note what the incident is about, with metric and rule; as much as the limit means that not all was noted."""
@@ -166,6 +173,7 @@ class IncidentState:
             "links": sorted(self.links),
             "about": [tuple(each) for each in self.about],
             "since": self.since,
+            "began": self.began,
             "reopened": self.reopened,
             "acknowledged": self.acknowledged,
             "published_at": self.published_at,
@@ -189,6 +197,7 @@ class IncidentState:
             links=set(state["links"]),
             about={About(*each): None for each in about},
             since=state["since"],
+            began=state.get("began", state["since"]),  # not all have it
             reopened=state["reopened"],
             acknowledged=state["acknowledged"],
             published_at=state["published_at"],

@@ -24,8 +24,10 @@ class Inhibition:
     """Finds causes of symptoms, and symptoms of causes, along the device topology.
 
     A cause explains while it fires: a metric until it clears, log lines for lag_s after each. Every
-    device of the symptom must be the cause's or depend on it. Of several causes the nearest explains; it
-    may be a symptom itself, so that a chain leads to the one that people are told of. Keeps no state of its own.
+    device of the symptom must be the cause's or depend on it, and what it opens on must not have begun
+    more than look_back_s before what the cause opened on (what is held back already may pass to a later
+    one). Of several causes the nearest explains; it may be a symptom itself, so that a chain leads to the
+    one that people are told of. Keeps no state of its own.
     """
 
     def __init__(self, policy: InhibitPolicy, board: IncidentBoard, topology: Topology) -> None:
@@ -33,6 +35,7 @@ class Inhibition:
         self._board = board
         self._topology = topology
         self._lag = timedelta(seconds=policy.lag_s)
+        self._look_back = timedelta(seconds=policy.look_back_s)
         self._causes = {name for rule in policy.rules for name in rule.cause}
         self._symptoms = {name for rule in policy.rules for name in rule.symptom}
 
@@ -49,7 +52,7 @@ class Inhibition:
         """The visible incidents that a cause explains and that opened at most look_back_s before it (re)opened."""
         if cause.incident.incident_type not in self._causes:
             return
-        earliest = min(cause.since, now) - timedelta(seconds=self._policy.look_back_s)
+        earliest = min(cause.since, now) - self._look_back
         devices = {down for device in cause.devices for down in (device, *self._topology.downstream(device))}
         found = {state.id: state for device in devices for state in self._board.on_device(device)}
         for _, state in sorted(found.items()):
@@ -88,6 +91,9 @@ class Inhibition:
     def _explains(self, cause: IncidentState, symptom: IncidentState, now: datetime) -> bool:
         mine, its = cause.incident.incident_type, symptom.incident.incident_type
         if cause is symptom or not any(mine in rule.cause and its in rule.symptom for rule in self._policy.rules):
+            return False
+        is_told = symptom.incident.status != "suppressed"
+        if is_told and symptom.began < cause.began - self._look_back:
             return False
         return self._fires(cause, now) and not self.rests_on(cause, symptom)
 

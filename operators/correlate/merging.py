@@ -29,6 +29,7 @@ def take_over(survivor: IncidentState, other: IncidentState, now: datetime, *, m
     )
     survivor.seen.update({name: until for name, until in other.seen.items() if name not in survivor.seen})
     survivor.heard_at = max(survivor.heard_at, other.heard_at)
+    survivor.began = min(survivor.began, other.began)
     survivor.acknowledged = survivor.acknowledged or other.acknowledged
     _take_what_leads(survivor, other)
     survivor.cleared_at = None if survivor.firing else survivor.cleared_at or now
@@ -41,6 +42,7 @@ def go_on(new: IncidentState, old: IncidentState, *, max_evidence: int) -> None:
     """
     mine, its = new.incident, old.incident
     new.touch((*mine.scope, *(each for each in its.scope if each not in mine.scope))[:max_evidence])
+    new.began = min(new.began, old.began)
     new.concern(old.about, max_evidence)
     severity = _higher(mine.severity, its.severity) if old.firing else mine.severity
     new.change(severity=severity, impact=its.impact, assignee=its.assignee)

@@ -44,7 +44,7 @@ def new_incident(
         timeline=(),
         successor_of=after,
     )
-    return IncidentState(incident, situation.terms, published_at=now, heard_at=now, since=now)
+    return IncidentState(incident, situation.terms, published_at=now, heard_at=now, since=now, began=now)
 
 
 def worst(anomalies: Sequence[AnomalyEnriched], situation: Situation) -> Severity:

@@ -40,4 +40,4 @@ def storm_incident(
         evidence=tuple(evidence[: policy.max_evidence]),
         timeline=(),
     )
-    return IncidentState(incident, terms_of(kind), published_at=now, heard_at=now, since=now)
+    return IncidentState(incident, terms_of(kind), published_at=now, heard_at=now, since=now, began=now)

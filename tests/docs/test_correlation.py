@@ -20,7 +20,8 @@ def test_the_examples_of_severity_are_right() -> None:
 
 
 def test_every_field_of_context_is_told_with_the_time_that_its_answer_is_kept() -> None:
-    rows = [line.split(" | ") for line in TEXT.splitlines() if line.startswith("| ") and "`" in line]
+    section = TEXT.partition("## Context")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ") and "`" in line]
     fields = [name for row in rows for name in re.findall(r"`(\w+)`", row[1])]
     kept = sorted(float(match[1]) for row in rows[1:] if (match := re.search(r"(\d+) s", row[-1])))
     assert sorted(set(fields) - {"context"}) == sorted(ContextData.model_fields)

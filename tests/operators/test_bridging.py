@@ -10,6 +10,7 @@ from operators.detect.pattern import PatternMatcher
 from policy.correlate import InhibitPolicy, InhibitRule
 from schemas.anomaly import AnomalyEnriched
 from schemas.base import Level
+from tests.support.make import at
 from tests.support.ship import POLICY, Ship, changed, clears, fires
 
 
@@ -230,3 +231,12 @@ def test_the_shipped_patterns_name_the_attacker_by_whom_attacks_are_linked(text:
     assert classify(attack(0, "fw-1", None, fields=found.fields), POLICY).links == (
         "auth_attack|fields.rhost=203.0.113.7",
     )
+
+
+def test_a_merged_incident_began_with_the_first_of_both() -> None:
+    """What one of the two rests on was there before the outage, so that neither is its symptom."""
+    rule = InhibitRule(cause=("comms_outage",), symptom=("auth_attack",))
+    ship = Ship(changed(bridged().policy, inhibit=InhibitPolicy(rules=(rule,))), fw_1=("vsat_1",), srv_1=("vsat_1",))
+    ship.take(attack(0, "fw-1", "10.0.0.9"), attack(5, "srv-1", "10.0.0.7", since=at(-900)))
+    ship.take(attack(9, "srv-1", "10.0.0.9", series="more"), fires(100, "vsat-1", "comms_outage"))
+    assert len(ship.by_status("open")) == 2

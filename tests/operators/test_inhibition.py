@@ -330,3 +330,39 @@ def test_when_the_end_of_a_chain_is_over_its_middle_is_told_with_its_impact() ->
     assert [each.incident_id for each in ship.by_status("open")] == [router]
     assert [each.device_id for each in ship.now[router].impact] == ["mail"]
     assert ship.now[mail].inhibited_by == router
+
+
+@pytest.mark.parametrize(("silent_since", "held"), [(100, False), (219, False), (220, True), (399, True)])
+def test_what_had_begun_long_before_is_no_symptom_though_it_is_told_after(silent_since: float, held: bool) -> None:
+    """Mail has been silent since then; that is found out at 402, two seconds after the modem's outage began."""
+    ship = satcom().take(fires(400, "vsat-1", "comms_outage"))
+    ship.restart().take(fires(402, "mail", "stale_telemetry", anomaly_type="stale", since=at(silent_since)))
+    assert len(ship.by_status("suppressed")) == held
+
+
+def test_what_had_begun_long_before_is_not_taken_back_either() -> None:
+    ship = satcom().take(fires(398, "mail", "stale_telemetry", anomaly_type="stale", since=at(100)))
+    ship.restart().take(fires(400, "vsat-1", "comms_outage"))
+    assert len(ship.by_status("open")) == 2
+
+
+def test_an_hour_late_is_judged_by_its_own_time() -> None:
+    ship = satcom().take(fires(7200, "vsat-1", "comms_outage"), fires(7210, "mail", "app_degradation", ts=at(3600)))
+    assert len(ship.by_status("open")) == 2
+    ship.take(fires(7220, "crew", "app_degradation", ts=at(7190)))
+    assert [each.scope[0].device_id for each in ship.by_status("suppressed")] == ["crew"]
+
+
+def test_the_successor_of_what_had_begun_before_is_no_symptom() -> None:
+    types = dict(POLICY.correlate.incident_types)
+    types["app_degradation"] = types["app_degradation"].model_copy(update={"max_age_s": 600})
+    ship = satcom(incident_types=types).take(fires(0, "mail", "app_degradation"), fires(550, "vsat-1", "comms_outage"))
+    ship.restart().take(fires(700, "mail", "app_degradation", series="second"))
+    assert {each.scope[0].device_id for each in ship.by_status("open")} == {"mail", "vsat-1"}
+
+
+def test_what_begins_again_after_its_end_is_judged_anew() -> None:
+    ship = satcom().take(fires(0, "mail", "app_degradation"), clears(10, "mail", "app_degradation")).until(300)
+    ship.take(fires(600, "vsat-1", "comms_outage"), fires(610, "mail", "app_degradation"))
+    (mail,) = ship.by_status("suppressed")
+    assert ship.events(mail.incident_id) == ["created", "resolved", "reopened"]
