@@ -72,6 +72,9 @@ class InhibitPolicy(Segment):
     look_back_s: float = Field(
         600, ge=0, le=86_400, description="a symptom that opened at most this long before its cause is taken back"
     )
+    lead_s: float = Field(
+        60, ge=0, le=86_400, description="what had begun longer than this before its cause began is no symptom"
+    )
     lag_s: float = Field(60, ge=0, le=3600, description="a cause seen in log lines explains for this long after each")
     surface_s: float = Field(
         360, ge=0, le=86_400, description="what still fires this long after its cause is resolved becomes an incident"

@@ -25,7 +25,7 @@ class Inhibition:
 
     A cause explains while it fires: a metric until it clears, log lines for lag_s after each. Every
     device of the symptom must be the cause's or depend on it, and what it opens on must not have begun
-    more than look_back_s before what the cause opened on (what is held back already may pass to a later
+    more than lead_s before what the cause opened on (what is held back already may pass to a later
     one). Of several causes the nearest explains; it may be a symptom itself, so that a chain leads to the
     one that people are told of. Keeps no state of its own.
     """
@@ -35,6 +35,7 @@ class Inhibition:
         self._board = board
         self._topology = topology
         self._lag = timedelta(seconds=policy.lag_s)
+        self._lead = timedelta(seconds=policy.lead_s)
         self._look_back = timedelta(seconds=policy.look_back_s)
         self._causes = {name for rule in policy.rules for name in rule.cause}
         self._symptoms = {name for rule in policy.rules for name in rule.symptom}
@@ -93,7 +94,7 @@ class Inhibition:
         if cause is symptom or not any(mine in rule.cause and its in rule.symptom for rule in self._policy.rules):
             return False
         is_told = symptom.incident.status != "suppressed"
-        if is_told and symptom.began < cause.began - self._look_back:
+        if is_told and symptom.began < cause.began - self._lead:
             return False
         return self._fires(cause, now) and not self.rests_on(cause, symptom)
 

@@ -238,5 +238,5 @@ def test_a_merged_incident_began_with_the_first_of_both() -> None:
     rule = InhibitRule(cause=("comms_outage",), symptom=("auth_attack",))
     ship = Ship(changed(bridged().policy, inhibit=InhibitPolicy(rules=(rule,))), fw_1=("vsat_1",), srv_1=("vsat_1",))
     ship.take(attack(0, "fw-1", "10.0.0.9"), attack(5, "srv-1", "10.0.0.7", since=at(-900)))
-    ship.take(attack(9, "srv-1", "10.0.0.9", series="more"), fires(100, "vsat-1", "comms_outage"))
+    ship.take(attack(9, "srv-1", "10.0.0.9", series="more"), fires(50, "vsat-1", "comms_outage"))
     assert len(ship.by_status("open")) == 2
