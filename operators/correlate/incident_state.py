@@ -91,7 +91,8 @@ class IncidentState:
         """It opens, or opens again, on these; a new one may go on with what had begun before."""
         before = [self.began] if self.incident.revision == 1 else []
         self.since = now
-        self.began = min([now, *before, *(each.since or each.ts for each in anomalies)])
+        # of log lines since is the first one's arrival
+        self.began = min([now, *before, *(min(each.ts, each.since or each.ts) for each in anomalies)])
 
     def concern(self, about: Iterable[About], limit: int) -> None:
         """Note what the incident is about, with metric and rule; as much as the limit means that not all was noted."""

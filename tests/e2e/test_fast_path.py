@@ -3,6 +3,7 @@
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -17,6 +18,8 @@ def now(seconds: float = 0.0) -> str:
 
 
 def attack(device: str, count: int = 3) -> list[tuple[str, Any]]:
+    """Each device has attackers of its own; one address on two devices would be one attack."""
+    network = f"2001:db8:{crc32(device.encode()) >> 16:x}:{crc32(device.encode()) & 0xFFFF:x}:"
     return [
         (
             "logs.ingested.security.sshd",
@@ -25,7 +28,7 @@ def attack(device: str, count: int = 3) -> list[tuple[str, Any]]:
                 "ts": now(),
                 "device_id": device,
                 "level": "error",
-                "msg": f"Failed password for root from 203.0.113.{n} port 4711 ssh2",
+                "msg": f"Failed password for root from {network}:{n + 1:x} port 4711 ssh2",
             },
         )
         for n in range(count)

@@ -353,6 +353,13 @@ def test_an_hour_late_is_judged_by_its_own_time() -> None:
     assert [each.scope[0].device_id for each in ship.by_status("suppressed")] == ["crew"]
 
 
+def test_what_comes_late_together_is_judged_by_its_own_times() -> None:
+    lost = {"series": "aurora/vsat-1/modem/log:carrier_lost", "anomaly_type": "log_pattern", "since": at(7200)}
+    ship = satcom().take(fires(7200, "vsat-1", "comms_outage", ts=at(3600), **lost))
+    ship.take(fires(7201, "mail", "app_degradation", ts=at(3605), since=at(3602)))
+    assert [each.scope[0].device_id for each in ship.by_status("suppressed")] == ["mail"]
+
+
 def test_the_successor_of_what_had_begun_before_is_no_symptom() -> None:
     types = dict(POLICY.correlate.incident_types)
     types["app_degradation"] = types["app_degradation"].model_copy(update={"max_age_s": 600})
