@@ -2,7 +2,8 @@
 
 `python -m tests.bench.enrichment --json [--quick]`. chDB in a folder of its own, filled inside
 ClickHouse through the tables that the archive writes (so the helpers are filled as they are live).
-The flow is real: a source, `enrich`, a sink; latency is from the source to the sink. The anomalies are
+Merges end before
+anything is measured. The flow is real: a source, `enrich`, a sink; latency is from the source to the sink. The anomalies are
 hard on the cache: 100 devices, 2,000 series and about as many families in turn, so most ask at least
 one question anew, and all do in the first second. The floor, measured in the same run, is the bare
 query: the five questions about one anomaly, one after the other, nothing else at work. load is the
@@ -57,6 +58,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 DAYS = 7
 START = f"toDateTime64('{NOW - timedelta(days=DAYS):%Y-%m-%d %H:%M:%S}', 6, 'UTC')"
 BLOCKS = 20
+SETTLE_S = 300.0
 
 
 def spread(rows: int) -> str:
@@ -245,6 +247,22 @@ def archive_rates(path: str, rows: int, rounds: int) -> tuple[float, float]:
     return max(rates["with_views"]), max(rates["without_views"])
 
 
+def settle(path: str) -> float:
+    """Wait until ClickHouse has merged what was filled in at once; the seconds it took.
+
+    A ship's rows come over days, and their merges with them.
+    """
+    begun = time.perf_counter()
+    reader = Reader(f"chdb://{path}", DATABASE)
+    still = 0
+    while still < 3 and time.perf_counter() - begun < SETTLE_S:
+        (row,) = reader.query("SELECT count() AS merges FROM system.merges")
+        still = 0 if row["merges"] else still + 1
+        time.sleep(1)
+    reader.close()
+    return time.perf_counter() - begun
+
+
 def percentile(ordered: list[float], share: float) -> float:
     """The value below which that share lies."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
@@ -270,6 +288,7 @@ def figures(quick: bool) -> Iterator[Figure]:
         yield Figure("enrichment.fill", fill(path, rows), "s")
         with_views, without_views = archive_rates(path, 20_000, 3 if quick else 21)
         yield Figure("enrichment.archive_rate", with_views, "rows/s", without_views)
+        yield Figure("enrichment.settle", settle(path), "s")
         query = bare(path, 50 if quick else 200)
         p50, p99 = percentile(query, 0.5), percentile(query, 0.99)
         without, _ = latencies(None, count // 5)
