@@ -6,8 +6,8 @@ merges end before anything is measured. The flow is real: a source, `enrich`, a 
 source to the sink. The anomalies are hard on the cache: 100 devices, 2,000 series and about as many
 families in turn, so most ask at least one question anew, and all do in the first seconds, which are told
 apart (cold). The floor, measured in the same run, is the bare query: the five questions about one anomaly,
-one after the other, nothing else at work. load is the machine's load average at the time (more than the number of cores:
-others were at work, and P99 tells as much about them as about us).
+one after the other, nothing else at work. load is the machine's load average at the time (more than the
+number of cores: others were at work, and P99 tells as much about them as about us).
 
 archive_rate is rows a second that the archive's sink writes (samples of 2,000 series, 5,000 an insert
 at most, as live) with the views that fill the helpers; its floor is the same without those views. Both
