@@ -4,10 +4,12 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final, Self
 
 import structlog
 
+from compose.earlier_run import traces_of
 from compose.errors import known_cause
 from compose.health import FlowState, HealthServer
 from compose.launch import FlowName, FlowThread, flow_factory
@@ -50,6 +52,7 @@ class FlowPart:
             stop,
             state=self.state,
             on_end=on_end,
+            traces=partial(traces_of, name, settings, stop),
         )
 
     def start(self) -> Self:

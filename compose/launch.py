@@ -18,9 +18,10 @@ from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
 from bytewax.testing import run_main
 
+from compose.earlier_run import traces_of
 from compose.errors import exit_code, report
 from compose.health import FlowState, HealthServer
-from compose.recovery import prepare_recovery, recovery_lock
+from compose.recovery import Traces, check_recovery, explain, explained, no_traces, prepare_recovery, recovery_lock
 from operators.jetstream import NatsError
 from operators.observability import FlowMetrics
 from schemas.settings import Settings
@@ -95,7 +96,8 @@ class FlowThread:
 
     make wires the flow, in the thread (it may have to wait for NATS, until stop is set). error is
     what it died of, None while it runs or after a clean end. on_end is called from the thread when
-    it ends, for whatever reason.
+    it ends, for whatever reason. traces says whether the flow has run before, where it has no
+    recovery store.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class FlowThread:
         *,
         state: FlowState,
         on_end: Callable[[], None] = lambda: None,
+        traces: Traces = no_traces,
     ) -> None:
         self.name = name
         self.error: BaseException | None = None
@@ -116,6 +119,7 @@ class FlowThread:
         self._epoch = epoch
         self._stop = stop
         self._on_end = on_end
+        self._traces = traces
         self._lock = recovery_lock(recovery_dir)
         self._recovery_dir = recovery_dir
         self._thread = threading.Thread(target=self._run, name=f"flow-{name}", daemon=True)
@@ -134,7 +138,7 @@ class FlowThread:
         """
         self._lock.acquire()
         try:
-            self._recovery = prepare_recovery(self._recovery_dir)
+            check_recovery(self._recovery_dir)
         except BaseException:
             self._lock.release()
             raise
@@ -151,12 +155,15 @@ class FlowThread:
         try:
             flow = make_flow(self._make, self._stop)
             if flow is not None:
+                recovery = prepare_recovery(self._recovery_dir, self._traces)
                 self.state.phase = "running"
-                run_main(flow, epoch_interval=self._epoch, recovery_config=self._recovery)
+                run_main(flow, epoch_interval=self._epoch, recovery_config=recovery)
             self.state.phase = "stopped"
         except BaseException as error:  # noqa: BLE001 - a thread has nobody to raise to; its owner reads error
-            self.error = error
-            self.state.phase, self.state.error = "failed", str(error)
+            self.error = explain(error, self._recovery_dir) or error
+            if self.error is not error:
+                self.error.__cause__ = error
+            self.state.phase, self.state.error = "failed", str(self.error)
         finally:
             self._lock.release()
             self._on_end()
@@ -182,8 +189,9 @@ def run_flow(name: FlowName, settings: Settings, factory: FlowFactory | None = N
     prepare_process()
     stop = threading.Event()
     stop_on_signals(stop.set)
+    traces = partial(traces_of, name, settings, stop)
     try:
-        _run_locked(name, settings, factory or flow_factory(name), stop)
+        _run_locked(name, settings, factory or flow_factory(name), stop, no_traces if factory else traces)
     except Exception as error:  # noqa: BLE001 - the edge of the process: every error is reported here
         report(error, flow=name, debug=settings.log_level == "debug")
         return exit_code(error)
@@ -191,10 +199,12 @@ def run_flow(name: FlowName, settings: Settings, factory: FlowFactory | None = N
     return 0
 
 
-def _run_locked(name: FlowName, settings: Settings, factory: FlowFactory, stop: threading.Event) -> None:
+def _run_locked(
+    name: FlowName, settings: Settings, factory: FlowFactory, stop: threading.Event, traces: Traces
+) -> None:
     folder = settings.recovery_dir(name)
-    with recovery_lock(folder):
-        recovery = prepare_recovery(folder)
+    with recovery_lock(folder), explained(folder):
+        check_recovery(folder)
         metrics = FlowMetrics(name)
         state = FlowState(name, metrics)
         setting = f"WATCHKEEPER_{name.upper()}_PORT"
@@ -205,6 +215,7 @@ def _run_locked(name: FlowName, settings: Settings, factory: FlowFactory, stop: 
             flow = make_flow(lambda: factory(settings, metrics, stop), stop)
             if flow is None:
                 return
+            recovery = prepare_recovery(folder, traces)
             state.phase = "running"
             log.info("flow_started", flow=name, ship_id=settings.ship_id, recovery=str(folder))
             epoch = timedelta(seconds=settings.epoch_s)

@@ -101,7 +101,7 @@ def read_captures(paths: Sequence[Path]) -> Iterator[Line]:
 class CapturePartition(StatefulSourcePartition[RawMessage, dict[str, Any]]):
     """Hands out the messages of a capture, with the ticks that LogClock sees between them.
 
-    batch gives the size of each next batch, in messages. State: lines read and the clock's second.
+    batch gives the size of each next batch, in messages. State: lines read, and where log time stands.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class CapturePartition(StatefulSourcePartition[RawMessage, dict[str, Any]]):
         self._batch = batch
         self._on_read = on_read
         self._read = resume["read"] if resume else 0
-        self._clock = LogClock(resume["reached"] if resume else None)
+        self._clock = LogClock(resume["reached"], resume.get("back_since")) if resume else LogClock()
         self._lines = islice(read_captures(paths), self._read, None)
 
     def next_batch(self) -> list[RawMessage]:
@@ -138,7 +138,8 @@ class CapturePartition(StatefulSourcePartition[RawMessage, dict[str, Any]]):
 
     def snapshot(self) -> dict[str, Any]:
         """Where to go on."""
-        return {"v": SNAPSHOT_VERSION, "read": self._read, "reached": self._clock.reached}
+        clock = self._clock
+        return {"v": SNAPSHOT_VERSION, "read": self._read, "reached": clock.reached, "back_since": clock.back_since}
 
 
 class CaptureSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):

@@ -16,7 +16,8 @@ class RawMessage(NamedTuple):
 
     stream is the name of the stream, identity the 48 bits of schemas.identity.stream_identity.
     With tick set it is no message but log time reaching observed_at just before sequence (see
-    operators.log_clock); data is then empty.
+    operators.log_clock); data is then empty. With gap_last set it is no message either: those from
+    sequence to gap_last were removed before they were read; observed_at is the arrival of the next one.
     """
 
     stream: str
@@ -26,6 +27,7 @@ class RawMessage(NamedTuple):
     subject: str
     data: bytes
     tick: bool = False
+    gap_last: int | None = None
 
 
 class Event(NamedTuple):

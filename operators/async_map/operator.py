@@ -15,6 +15,7 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from operators.async_map.calls import CallThreads
 from operators.async_map.limits import AsyncLimits
 from operators.async_map.window import Held, In, Out, Window
+from operators.stored_state import reading_state
 
 SNAPSHOT_VERSION: Final = 1
 
@@ -50,14 +51,12 @@ class AsyncLogic(StatefulBatchLogic[In, Out, dict[str, Any]], Generic[In, Out]):
         self._answers: deque[tuple[list[Held[In, Out]], Sequence[Out] | Exception]] = deque()
         self._answered = threading.Event()
         if resume is not None:
-            self._restore(resume, load)
+            with reading_state("async_map"):
+                self._restore(resume, load)
 
     def _restore(self, state: dict[str, Any], load: Callable[[Any], In]) -> None:
         if state["v"] != SNAPSHOT_VERSION:
-            raise ValueError(
-                f"async_map: snapshot version {state['v']}, expected {SNAPSHOT_VERSION}; "
-                "move the recovery folder away to start afresh"
-            )
+            raise ValueError(f"snapshot version {state['v']}, expected {SNAPSHOT_VERSION}")
         for saved in state["pending"]:
             self._window.add(load(saved), self._clock())
 

@@ -14,6 +14,7 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from operators.correlate.decision import Decision
 from operators.correlate.ship import SNAPSHOT_VERSION, ShipCorrelator
 from operators.observability import FlowMetrics
+from operators.stored_state import reading_state
 from policy import PolicySet
 from schemas.anomaly import AnomalyEnriched
 from schemas.event import Event
@@ -73,7 +74,7 @@ class CorrelateSlot:
         if state["slots"] != self._slots:
             raise ValueError(
                 f"correlate: this state was kept in {state['slots']} slots, WATCHKEEPER_CORRELATE_SLOTS is "
-                f"{self._slots}; set it back, or move the recovery folder away to start afresh"
+                f"{self._slots}; set it back"
             )
         for ship_id, saved in state["ships"].items():
             self._ship(ship_id).restore(saved)
@@ -142,7 +143,8 @@ def correlate(
     def build(resume: dict[str, Any] | None) -> CorrelateLogic:
         slot = CorrelateSlot(policy, slots)
         if resume is not None:
-            slot.restore(resume)
+            with reading_state("correlate"):
+                slot.restore(resume)
         return CorrelateLogic(slot, metrics)
 
     every_slot = [str(slot) for slot in range(slots)]

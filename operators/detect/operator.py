@@ -16,6 +16,7 @@ from operators.detect.samples import Found
 from operators.detect.silence_board import SilenceBoard, SilenceNote
 from operators.detect.slot import DetectSlot, SlotTick
 from operators.observability import FlowMetrics
+from operators.stored_state import reading_state
 from policy import PolicySet
 from schemas.anomaly import AnomalyDetected
 from schemas.event import Event
@@ -157,13 +158,15 @@ def detect(
         known = history if resume is None else None
         slot = DetectSlot(policy, max_series=-(-max_series // slots), slots=slots, history=known)
         if resume is not None:
-            slot.restore(resume)
+            with reading_state("detect"):
+                slot.restore(resume)
         return DetectLogic(slot, metrics)
 
     def build_board(resume: dict[str, Any] | None) -> SilenceLogic:
         board = SilenceBoard(policy, round_s=slots)
         if resume is not None:
-            board.restore(resume)
+            with reading_state("detect, silence"):
+                board.restore(resume)
         return SilenceLogic(board, metrics)
 
     other_log_slots = [f"log{slot}" for slot in range(1, LOG_SLOTS)]

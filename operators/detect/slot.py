@@ -94,7 +94,7 @@ class DetectSlot:
         if state["slots"] != self._slots:
             raise ValueError(
                 f"detect: this state was kept in {state['slots']} slots, WATCHKEEPER_DETECT_SLOTS is {self._slots}; "
-                "set it back, or move the recovery folder away to start afresh"
+                "set it back"
             )
         self._expire_at = state["expire_at"]
         self._samples.restore(state["samples"])

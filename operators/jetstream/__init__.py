@@ -12,7 +12,7 @@ from operators.jetstream.connection import (
 )
 from operators.jetstream.sink import JetStreamSink
 from operators.jetstream.source import JetStreamSource
-from operators.jetstream.streams import StreamConflict, StreamState, ensure_streams, stream_state
+from operators.jetstream.streams import StreamConflict, StreamState, ensure_streams, stream_state, stream_states
 
 __all__ = [
     "Background",
@@ -32,4 +32,5 @@ __all__ = [
     "open_link",
     "parse_ack",
     "stream_state",
+    "stream_states",
 ]

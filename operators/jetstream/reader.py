@@ -8,7 +8,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.errors import Error as ClientError
 
-from operators.jetstream.ack import Delivery
+from operators.jetstream.ack import Delivery, arrival_time
 from operators.jetstream.connection import (
     Backoff,
     JetStreamRefusedError,
@@ -20,7 +20,7 @@ from operators.jetstream.connection import (
     sleep_unless,
 )
 from operators.jetstream.pull import BUFFER_BYTES, Pull, PullBrokenError
-from operators.jetstream.streams import StreamState, stream_state
+from operators.jetstream.streams import StreamState, stored_at, stream_state
 from operators.observability import FlowMetrics
 from schemas.ops import OpsTick
 
@@ -59,10 +59,12 @@ class Reader:
         self.stream_end = 0
         self.connected = False
         self._received: int | None = None
+        self._arrived: int | None = None
         self._received_bytes = 0
         self._config = config
         self._stream = stream
         self._window = window
+        self._flow = metrics.flow
         self._stop = stop
         self._closing = False
         self._ship = heartbeat_ship
@@ -71,10 +73,11 @@ class Reader:
         self._pull: Pull | None = None
         self._backoff = Backoff()
 
-    def resume(self, created: str | None, after: int | None) -> None:
-        """Go on after a sequence of the stream created at that time; before run()."""
+    def resume(self, created: str | None, after: int | None, arrived: int | None = None) -> None:
+        """Go on after a sequence, which arrived then, of the stream created at that time; before run()."""
         self.created = created
         self._received = after
+        self._arrived = arrived
 
     @property
     def wants_wake(self) -> bool:
@@ -134,6 +137,7 @@ class Reader:
     async def _read(self, link: Link) -> None:
         state = await stream_state(link, self._stream)
         after = self._check(state)
+        await self._check_last(link, state)
         self._connect_flag(True)
         self._pull = pull = Pull(link, self._stream, after, self, window=self._window)
         started = asyncio.get_running_loop().time()
@@ -154,8 +158,8 @@ class Reader:
         where = f"stream {self._stream} at {self._config.shown}"
         if self.created is not None and self.created != state.created:
             raise NatsError(
-                f"{where} was recreated (created {state.created}, known {self.created}); this recovery store belongs "
-                "to the old one: move the flow's recovery folder away to read the new stream from its start"
+                f"{where} was recreated (created {state.created}, known {self.created}); the recovery store belongs "
+                f"to the old one: restore that stream, or begin with the new one: watchkeeper recover {self._flow}"
             )
         self.created = state.created
         if self._received is None:
@@ -164,18 +168,33 @@ class Reader:
             self.taken = self._received
         if self._received > state.last:
             raise NatsError(
-                f"{where} ends at {state.last} but {self._received} was read already: it lost messages or was restored "
-                "from an older copy; restore it, or move the flow's recovery folder away to start afresh"
+                f"{where} ends at {state.last} but {self._received} was read already: it lost messages or was "
+                "restored from an older copy; restore it, or rebuild the state from what is there: "
+                f"watchkeeper recover {self._flow}"
             )
         self.stream_end = max(self.stream_end, state.last)
         if state.first > self._received + 1:
             self._missing(state.first)
         return self._received
 
+    async def _check_last(self, link: Link, state: StreamState) -> None:
+        """Make sure that the last message read is still the one we read: a stream restored from an older copy grows."""
+        last, known = self._received, self._arrived
+        if known is None or last is None or not state.first <= last <= state.last:
+            return
+        found = await stored_at(link, self._stream, last)
+        if found is not None and found != arrival_time(known):
+            raise NatsError(
+                f"stream {self._stream} at {self._config.shown} has another message at {last} (arrived {found}) than "
+                f"the one that was read (arrived {arrival_time(known)}): it was restored from an older copy and has "
+                f"grown since; rebuild the state from what is there: watchkeeper recover {self._flow}"
+            )
+
     def _missing(self, next_sequence: int) -> None:
         """Note that nothing will come before next_sequence."""
         first = (self._received or 0) + 1
         self._received = next_sequence - 1
+        self._arrived = None
         self.entries.append((next_sequence - 1, first, "", None))
 
     def take(self, delivery: Delivery, msg: Msg) -> None:
@@ -184,6 +203,7 @@ class Reader:
         if sequence != (self._received or 0) + 1:
             self._missing(sequence)
         self._received = sequence
+        self._arrived = delivery.arrived
         self.stream_end = sequence + delivery.pending
         data = msg.data
         self._received_bytes += len(data)
@@ -205,6 +225,9 @@ class Reader:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while link.is_open:
+            if not self.connected:  # nothing is added to a stream that may be the wrong one
+                await asyncio.sleep(0.02)
+                continue
             try:
                 await link.client.publish(TICK_SUBJECT, tick)
             except ClientError as error:

@@ -85,7 +85,7 @@ class JetStreamSink(FixedPartitionedSink[Outgoing, dict[str, Any]]):
         if state.get("v") != 1:
             raise NatsError(
                 f"recovery state of output stream {for_part} is {state!r}, expected version 1: it was written by "
-                "another version; move the flow's recovery folder away to start afresh"
+                f"another version; start that one, or rebuild the state: watchkeeper recover {self._metrics.flow}"
             )
         publisher = Publisher(self._config, for_part, int(state["sequence"]), metrics=self._metrics, clock=self._clock)
         return JetStreamSinkPart(publisher, for_part, self._config, self._wait_s, self._stop)

@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from schemas.event import RawMessage
 from schemas.identity import stream_identity
 
 CLOSE_S = 8.0
+SNAPSHOT_VERSION = 2
 
 log = structlog.get_logger()
 
@@ -28,14 +29,16 @@ class JetStreamSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
 
     window: messages asked for or buffered at most, a partition. batch: messages handed on at a
     time. ticks: hand on a RawMessage with tick set before each message that begins a new second of
-    log time (see LogClock). heartbeat_ship: publish an OpsTick of this ship to ops.tick each second
-    while connected. start: the first sequence to read where there is no recovery state (None: the
-    first one kept). stop: once set, the source ends cleanly.
+    log time (see LogClock). gaps: hand on a RawMessage with gap_last set, before the next message, for
+    messages that retention removed before they were read. heartbeat_ship: publish an OpsTick of this
+    ship to ops.tick each second while connected. starts: the first sequence to read of a stream where
+    there is no recovery state (else the first one kept). stop: once set, the source ends cleanly.
 
-    Resume state: {"v": 1, "stream", "created", "sequence", "second"}, the last message handed on
-    and the second of log time reached. Nothing is acknowledged; a message is handed on once per run
-    and again after a crash only if its epoch had not committed. Messages that retention removed
-    before they were read are counted (gap_messages) and logged with their range.
+    Resume state: {"v": 2, "stream", "created", "sequence", "arrived", "second", "back_since"}, the last
+    message handed on, when it arrived, and where log time stands (version 1 has no arrived and
+    back_since). Nothing is acknowledged; a message is handed on once per run and again after a crash
+    only if its epoch had not committed. Messages that retention removed before they were read are
+    counted (gap_messages) and logged with their range, whether or not they are handed on.
 
     Raises:
         NatsError: from next_batch, when NATS refuses us or the stream is gone or another one.
@@ -52,14 +55,15 @@ class JetStreamSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
         stop: threading.Event,
         ticks: bool = False,
         heartbeat_ship: str | None = None,
-        start: int | None = None,
+        gaps: bool = False,
+        starts: Mapping[str, int] | None = None,
     ) -> None:
         if not streams or len(set(streams)) != len(streams):
             raise ValueError(f"streams is {list(streams)}, expected one or more different stream names")
         if window < 4 or batch < 1:
             raise ValueError(f"window is {window} and batch {batch}, expected at least 4 and 1")
-        if start is not None and start < 1:
-            raise ValueError(f"start is {start}, expected a stream sequence from 1 on")
+        if any(start < 1 for start in (starts or {}).values()):
+            raise ValueError(f"starts is {starts}, expected stream sequences from 1 on")
         self._config = config
         self._streams = list(streams)
         self._window = window
@@ -68,7 +72,8 @@ class JetStreamSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
         self._stop = stop
         self._ticks = ticks
         self._ship = heartbeat_ship
-        self._start = start
+        self._gaps = gaps
+        self._starts = dict(starts or {})
 
     def list_parts(self) -> list[str]:
         """The stream names."""
@@ -84,28 +89,39 @@ class JetStreamSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
             stop=self._stop,
             heartbeat_ship=self._ship if for_part == self._streams[0] else None,
         )
-        state = resume_state or _fresh(for_part, self._start)
-        _check_state(state, for_part)
-        return JetStreamPart(reader, state, self._batch, self._metrics, self._stop, LogClock if self._ticks else None)
+        state = resume_state or _fresh(for_part, self._starts.get(for_part))
+        _check_state(state, for_part, self._metrics.flow)
+        clock = _clock(state) if self._ticks else None
+        return JetStreamPart(reader, state, self._batch, self._metrics, self._stop, clock, gaps=self._gaps)
 
 
 def _fresh(stream: str, start: int | None) -> dict[str, Any]:
     sequence = None if start is None else start - 1
-    return {"v": 1, "stream": stream, "created": None, "sequence": sequence, "second": None}
+    return {"v": SNAPSHOT_VERSION, "stream": stream, "created": None, "sequence": sequence, "second": None}
 
 
-def _check_state(state: dict[str, Any], stream: str) -> None:
-    if state.get("v") != 1 or state.get("stream") != stream:
+def _check_state(state: dict[str, Any], stream: str, flow: str) -> None:
+    if state.get("v") not in (1, SNAPSHOT_VERSION) or state.get("stream") != stream:
         raise NatsError(
-            f"recovery state of stream {stream} is {state!r}, expected version 1 of that stream: it was written by "
-            "another version; move the flow's recovery folder away to start afresh"
+            f"recovery state of stream {stream} is {state!r}, expected version {SNAPSHOT_VERSION} of that stream: it "
+            f"was written by another version; start that one, or rebuild the state: watchkeeper recover {flow}"
         )
+
+
+def _clock(state: dict[str, Any]) -> LogClock:
+    def time_of(name: str) -> datetime | None:
+        text = state.get(name)
+        return None if text is None else datetime.fromisoformat(text)
+
+    return LogClock(time_of("second"), time_of("back_since"))
 
 
 class JetStreamPart(StatefulSourcePartition[RawMessage, dict[str, Any]]):
     """One stream's partition: hands on what its Reader has buffered.
 
-    next_batch never blocks. State: the last sequence handed on and, with ticks, the second reached.
+    next_batch never blocks. State: the last sequence handed on and, with ticks, where log time stands. A
+    gap is handed on with the message after it, whose arrival is its time; until then the state stays
+    before it.
     """
 
     def __init__(
@@ -115,16 +131,19 @@ class JetStreamPart(StatefulSourcePartition[RawMessage, dict[str, Any]]):
         batch: int,
         metrics: FlowMetrics,
         stop: threading.Event,
-        clock: type[LogClock] | None,
+        clock: LogClock | None,
+        *,
+        gaps: bool = False,
     ) -> None:
         self._reader = reader
         self._stream: str = state["stream"]
         self._sequence: int | None = state["sequence"]
         self._batch = batch
         self._stop = stop
-        second = state["second"]
-        self._second: str | None = second
-        self._clock = None if clock is None else clock(None if second is None else datetime.fromisoformat(second))
+        self._arrived: int | None = state.get("arrived")
+        self._clock = clock
+        self._gaps = gaps
+        self._gap_first: int | None = None
         self._identity: int | None = None
         self._messages_in = metrics.messages_in.labels(stream=self._stream)
         self._gap_messages = metrics.gap_messages.labels(stream=self._stream)
@@ -132,7 +151,7 @@ class JetStreamPart(StatefulSourcePartition[RawMessage, dict[str, Any]]):
         metrics.lag.labels(stream=self._stream).set_function(lambda: float(reader.behind))
         self._log_time = metrics.log_time.labels(stream=self._stream)
         self._latest = 0
-        reader.resume(state["created"], self._sequence)
+        reader.resume(state["created"], self._sequence, self._arrived)
         self._work = background().spawn(reader.run())
         # a flow that crashes never calls close(): end the reading when the partition is forgotten
         weakref.finalize(self, background().soon, reader.finish).atexit = False
@@ -180,18 +199,28 @@ class JetStreamPart(StatefulSourcePartition[RawMessage, dict[str, Any]]):
                 self._report_gap(arrived, sequence)
                 continue
             at = arrival_time(arrived)
+            if self._gap_first is not None:
+                out.append(RawMessage(stream, identity, self._gap_first, at, "", b"", gap_last=sequence - 1))
+                self._gap_first = None
             if clock is not None and clock.reaches(at):
                 out.append(RawMessage(stream, identity, sequence, at, subject, b"", True))
             out.append(RawMessage(stream, identity, sequence, at, subject, data))
             size += len(data)
             count += 1
             latest = max(latest, arrived)
-        self._sequence = entries[-1][0]
-        self._reader.taken = self._sequence
+        self._sequence, self._arrived = self._reached(entries[-1])
+        self._reader.taken = entries[-1][0]
         self._reader.taken_bytes += size
         self._latest = latest
         self._count(count)
         return out
+
+    def _reached(self, last: Entry) -> tuple[int, int | None]:
+        """Where a resume goes on after: before a gap that is not handed on yet."""
+        sequence, arrived, _, data = last
+        if self._gap_first is not None:
+            return self._gap_first - 1, None
+        return sequence, None if data is None else arrived
 
     def _count(self, count: int) -> None:
         self._messages_in.inc(count)
@@ -204,6 +233,8 @@ class JetStreamPart(StatefulSourcePartition[RawMessage, dict[str, Any]]):
         return self._identity
 
     def _report_gap(self, first: int, last: int) -> None:
+        if self._gaps and self._gap_first is None:
+            self._gap_first = first
         self._gap_messages.inc(last - first + 1)
         log.error(
             "messages are gone from the stream before they were read",
@@ -216,15 +247,15 @@ class JetStreamPart(StatefulSourcePartition[RawMessage, dict[str, Any]]):
 
     def snapshot(self) -> dict[str, Any]:
         """The last message handed on, whole: never between a tick and its message."""
-        second = self._second
-        if self._clock is not None and self._clock.reached is not None:
-            second = self._clock.reached.isoformat()
+        reached, back_since = (None, None) if self._clock is None else (self._clock.reached, self._clock.back_since)
         return {
-            "v": 1,
+            "v": SNAPSHOT_VERSION,
             "stream": self._stream,
             "created": self._reader.created,
             "sequence": self._sequence,
-            "second": second,
+            "arrived": self._arrived,
+            "second": None if reached is None else reached.isoformat(),
+            "back_since": None if back_since is None else back_since.isoformat(),
         }
 
     def close(self) -> None:

@@ -2,10 +2,11 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 
@@ -22,9 +23,12 @@ from operators.jetstream.connection import (
 )
 from schemas.settings import StreamSettings
 
+T = TypeVar("T")
+
 _NANOSECONDS = 1_000_000_000
 _STREAM_NOT_FOUND = 10059
 _NAME_IN_USE = 10058
+_NO_MESSAGE = 10037
 
 log = structlog.get_logger()
 
@@ -71,17 +75,41 @@ def ensure_streams(
     Raises:
         NatsError: when NATS refuses us or a stream, or the waiting ends without success.
     """
-    return background().call(_ensure(config, table, wait_s, stop))
+    return background().call(_until_there(config, partial(_ensure_once, config, table), wait_s, stop))
 
 
-async def _ensure(
-    config: NatsConfig, table: Mapping[str, StreamSettings], wait_s: float | None, stop: threading.Event | None
-) -> list[StreamConflict]:
+def stream_states(
+    config: NatsConfig,
+    names: Sequence[str],
+    *,
+    wait_s: float | None = None,
+    stop: threading.Event | None = None,
+) -> list[StreamState]:
+    """What these streams hold now; waits for NATS, and raises, as ensure_streams does.
+
+    Raises:
+        NatsError: also when there is no such stream.
+    """
+    return background().call(_until_there(config, partial(_states_once, config, names), wait_s, stop))
+
+
+async def _states_once(config: NatsConfig, names: Sequence[str]) -> list[StreamState]:
+    link = await open_link(config, "watchkeeper-streams")
+    try:
+        return [await stream_state(link, name) for name in names]
+    finally:
+        await link.close()
+
+
+async def _until_there(
+    config: NatsConfig, once: Callable[[], Awaitable[T]], wait_s: float | None, stop: threading.Event | None
+) -> T:
+    """Do something once NATS is there."""
     backoff = Backoff()
     deadline = None if wait_s is None else time.monotonic() + wait_s
     while True:
         try:
-            return await _ensure_once(config, table)
+            return await once()
         except NatsAwayError as error:
             pause_s = backoff.next_s()
             if deadline is not None and time.monotonic() + pause_s > deadline:
@@ -204,6 +232,21 @@ async def stream_state(link: Link, name: str) -> StreamState:
         )
     state = info["state"]
     return StreamState(name, iso_created(info["created"]), int(state["first_seq"]), int(state["last_seq"]))
+
+
+async def stored_at(link: Link, name: str, sequence: int) -> datetime | None:
+    """When the message of that sequence was stored (cut to microseconds); None when there is none.
+
+    Raises:
+        NatsAwayError: when NATS does not answer.
+    """
+    try:
+        answer = await link.api(f"STREAM.MSG.GET.{name}", {"seq": sequence})
+    except JetStreamRefusedError as error:
+        if error.err_code == _NO_MESSAGE:
+            return None
+        raise _refused(link, name, error) from error
+    return datetime.fromisoformat(answer["message"]["time"]).astimezone(UTC)
 
 
 def iso_created(created: str) -> str:

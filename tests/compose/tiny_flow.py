@@ -1,6 +1,7 @@
 """A flow that counts, for tests of the launcher: `python -m tests.compose.tiny_flow MODE` with settings by environment.
 
-MODE: count, nats_error (raises NatsError), policy_error, bug (raises ValueError), stuck (never looks at stop).
+MODE: count, nats_error (raises NatsError), policy_error, bug (raises ValueError), stuck (never looks at stop),
+stateful, stateful_later, stateful_broken (keep state; refuse that of another version; trip over it).
 """
 
 import sys
@@ -12,11 +13,13 @@ from typing import Any
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.operators import StatefulBatchLogic
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 
 from compose.launch import FlowFactory, run_flow
 from operators.jetstream import NatsError
 from operators.observability import FlowMetrics, configure_logging
+from operators.stored_state import reading_state
 from policy import PolicyError
 from schemas.settings import Settings
 
@@ -70,12 +73,31 @@ class NowhereSink(DynamicSink[Any]):
         return Nowhere()
 
 
+class Keeper(StatefulBatchLogic[int, int, dict[str, int]]):
+    def __init__(self, mode: str, resume: dict[str, int] | None) -> None:
+        if resume is not None and mode != "stateful":
+            with reading_state("keeper"):
+                if mode == "stateful_later":
+                    raise ValueError(f"snapshot version {resume['v']}, expected 2")
+                resume["renamed"]
+
+    def on_batch(self, values: list[int]) -> tuple[list[int], bool]:
+        return values, StatefulBatchLogic.RETAIN
+
+    def snapshot(self) -> dict[str, int]:
+        return {"v": 1}
+
+
 def tiny(mode: str) -> FlowFactory:
     def factory(settings: Settings, metrics: FlowMetrics, stop: threading.Event) -> Dataflow:
         if mode == "policy_error":
             raise PolicyError(Path("detect.yaml"), 14, "detect.tresholds", "a known key")
         flow = Dataflow("tiny")
         numbers = op.input("numbers", flow, Source(mode, metrics, stop))
+        if mode.startswith("stateful"):
+            keyed = op.key_on("keyed", numbers, lambda number: "one")
+            kept = op.stateful_batch("keeper", keyed, lambda resume: Keeper(mode, resume))
+            numbers = op.key_rm("numbers_again", kept)
         op.output("out", numbers, NowhereSink())
         return flow
 

@@ -1,4 +1,5 @@
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 from bytewax.testing import TestingSink
 
-from operators.jetstream import JetStreamSource, NatsError
+from operators.jetstream import JetStreamSource, NatsError, arrival_time
 from operators.jetstream.source import JetStreamPart
 from operators.log_clock import LogClock
 from operators.observability import FlowMetrics
@@ -108,18 +109,21 @@ def test_identity_is_made_of_name_and_creation(nats_server: Server, open_part: O
     created = datetime.fromisoformat(nats_server.info("S")["created"]).astimezone(UTC)
     assert message.identity == stream_identity("S", created.isoformat(timespec="microseconds"))
     assert part.snapshot() == {
-        "v": 1,
+        "v": 2,
         "stream": "S",
         "created": created.isoformat(timespec="microseconds"),
         "sequence": 1,
+        "arrived": part._arrived,
         "second": None,
+        "back_since": None,
     }
+    assert arrival_time(part._arrived or 0) == message.observed_at
 
 
 def test_start_says_the_first_sequence(nats_server: Server, open_part: Open) -> None:
     nats_server.create("S", "s.>")
     nats_server.publish(some(1, 10))
-    assert numbers(collect(open_part(start=8), 3)) == [8, 9, 10]
+    assert numbers(collect(open_part(starts={"S": 8}), 3)) == [8, 9, 10]
 
 
 def test_large_messages_stay_within_the_byte_credit(nats_server: Server, open_part: Open) -> None:
@@ -190,7 +194,7 @@ def test_a_recreated_stream_is_refused(nats_server: Server, open_part: Open) -> 
     nats_server.create("S", "s.>")
     nats_server.publish(some(1, 9))
     resumed = open_part(state)
-    with pytest.raises(NatsError, match=r"stream S .*recreated.*recovery folder"):
+    with pytest.raises(NatsError, match=r"stream S .*recreated.*watchkeeper recover test"):
         collect(resumed, 1)
 
 
@@ -214,8 +218,39 @@ def test_a_stream_that_ends_before_the_resume_state_is_refused(nats_server: Serv
 
 
 def test_recovery_state_of_another_version_is_refused(open_part: Open) -> None:
-    with pytest.raises(NatsError, match="expected version 1"):
-        open_part({"v": 2, "stream": "S"})
+    with pytest.raises(NatsError, match="expected version 2"):
+        open_part({"v": 3, "stream": "S"})
+
+
+def test_recovery_state_of_version_1_is_read(nats_server: Server, open_part: Open) -> None:
+    nats_server.create("S", "s.>")
+    nats_server.publish(some(1, 5))
+    first = open_part()
+    collect(first, 5)
+    state = {name: first.snapshot()[name] for name in ("stream", "created", "second")}
+    assert numbers(collect(open_part({"v": 1, "sequence": 3, **state}), 2)) == [4, 5]
+
+
+def test_a_stream_restored_from_an_older_copy_is_refused_although_it_has_grown_since(
+    nats_server: Server, open_part: Open
+) -> None:
+    nats_server.create("S", "s.>")
+    nats_server.publish(some(1, 5))
+    nats_server.stop()
+    shutil.copytree(nats_server.folder / "store", nats_server.folder / "copy")
+    nats_server.start()
+    nats_server.publish(some(6, 8))
+    part = open_part()
+    collect(part, 8)
+    state = part.snapshot()
+    part.close()
+    nats_server.stop()
+    shutil.rmtree(nats_server.folder / "store")
+    (nats_server.folder / "copy").rename(nats_server.folder / "store")
+    nats_server.start()
+    nats_server.publish(some(60, 90))
+    with pytest.raises(NatsError, match=r"another message at 8 .*older copy.*watchkeeper recover test"):
+        collect(open_part(state), 1)
 
 
 @pytest.mark.parametrize("then", [[], some(9, 9)])
@@ -297,7 +332,8 @@ def test_nats_down_at_start_then_up(nats_server: Server, open_part: Open, metric
         until(lambda: len(warnings(logs)) >= 2, what="two attempts")
         assert part.next_batch() == []
         assert value(metrics, "nats_connected") == 0
-        assert part.snapshot() == {"v": 1, "stream": "S", "created": None, "sequence": None, "second": None}
+        fresh = {"created": None, "sequence": None, "arrived": None, "second": None, "back_since": None}
+        assert part.snapshot() == {"v": 2, "stream": "S", **fresh}
         assert numbers(collect(open_part(part.snapshot()), 3) if nats_server.start() else []) == [1, 2, 3]
         assert numbers(collect(part, 3)) == [1, 2, 3]
     assert all(
