@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compose.capture import capture_to
-from compose.cli import actions, inventory, silences, why
+from compose.cli import actions, inventory, recover, silences, why
 from compose.cli.edge import AsJson, guarded, read_settings
 from compose.doctor import examine
 from compose.errors import EXIT_FAILED
@@ -213,6 +213,7 @@ inventory.add_to(app)
 why.add_to(app)
 silences.add_to(app)
 actions.add_to(app)
+recover.add_to(app)
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ from typing import Final
 from operators.jetstream import NatsConfig, stream_states
 from schemas.settings import Settings
 
-OUTPUTS: Final = {"vessel": ("ANOMALIES", "INCIDENTS", "DEAD_LETTERS", "OPS"), "archive": ()}
-"""Streams that a flow alone publishes to. (INSIGHTS has others too; the archive publishes nothing.)"""
+OUTPUTS: Final = {"vessel": ("ANOMALIES", "INCIDENTS", "DEAD_LETTERS", "OPS"), "correlate": ("INCIDENTS", "OPS")}
+"""Streams that a flow alone publishes to. (INSIGHTS has others too, several detect may share ANOMALIES, and the
+archive publishes nothing.)"""
 
 
 def traces_of(flow: str, settings: Settings, stop: threading.Event) -> str | None:

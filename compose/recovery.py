@@ -76,12 +76,15 @@ def check_recovery(folder: Path) -> None:
         )
 
 
-def make_store(folder: Path) -> None:
-    """Make an empty store where there is none; whole, or not at all.
+def make_store(folder: Path, fill: Callable[[Path], None] = lambda fresh: None) -> Path | None:
+    """Put an empty store in place, whole or not at all; a store that was there is kept beside it, and returned.
+
+    fill may put more into the fresh folder.
 
     Raises:
         RecoveryError: when it cannot be written.
     """
+    aside: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = folder.with_name(f".{folder.name}.new")
@@ -89,10 +92,17 @@ def make_store(folder: Path) -> None:
             shutil.rmtree(fresh)
         fresh.mkdir()
         init_db_dir(fresh, PARTITIONS)
+        fill(fresh)
+        if folder.exists():
+            aside = folder.with_name(f"{folder.name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z")
+            folder.rename(aside)
         # Renamed when complete: a crash half-way leaves no store that looks whole.
         fresh.rename(folder)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, sqlite3.Error) as error:
+        if isinstance(error, ConnectionError):
+            raise
         raise RecoveryError(f"{folder}: the recovery store cannot be made ({error}): {_space(folder)}") from error
+    return aside
 
 
 def _marker(folder: Path) -> Path:

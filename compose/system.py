@@ -68,7 +68,7 @@ class System:
         data = self.settings.data_dir.resolve()
         self.stack.enter_context(FileLock(data / ".lock", f"the data folder {data}"))
         server = self._api_server(data, policy)
-        self.settings = self._embed(data, nats_port)
+        self.settings = self.embed(data, nats_port)
         ensure_streams(
             NatsConfig.of(self.settings), self.settings.stream_table(), wait_s=NATS_WAIT_S, stop=self.wake.event
         )
@@ -119,7 +119,7 @@ class System:
         ]
         return "\n".join(lines)
 
-    def _embed(self, data: Path, nats_port: int | None) -> Settings:
+    def embed(self, data: Path, nats_port: int | None) -> Settings:
         """The settings with the addresses of the embedded servers; starts nats-server."""
         given = self.settings.model_fields_set
         changes: dict[str, object] = {"data_dir": data}

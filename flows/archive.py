@@ -29,6 +29,7 @@ from operators.clickhouse.archive import Archiver, UnreadableError, event_row
 from operators.decode import decode
 from operators.jetstream import JetStreamSource, NatsConfig, ensure_streams
 from operators.observability import FlowMetrics, configure_logging
+from operators.rebuild import read_rebuild
 from policy import PolicySet, load_policy
 from schemas.event import Event, RawMessage
 from schemas.settings import Settings
@@ -102,7 +103,13 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent) -> 
     table = settings.stream_table()
     ensure_streams(nats, table, stop=stop)
     source = JetStreamSource(
-        nats, list(table), window=settings.source_window, batch=settings.source_batch, metrics=metrics, stop=stop
+        nats,
+        list(table),
+        window=settings.source_window,
+        batch=settings.source_batch,
+        metrics=metrics,
+        stop=stop,
+        starts=read_rebuild(settings.recovery_dir("archive")).starts,
     )
     sink = ClickHouseSink(connect, settings.clickhouse_database, metrics=metrics, stop=stop)
     return archive(source, sink, policy, settings, metrics)

@@ -21,11 +21,12 @@ from bytewax.outputs import Sink
 from operators.correlate import correlate
 from operators.correlate.classify import classify
 from operators.correlate.decision import Decision
-from operators.enrich import ContextSource, enrich, try_context
+from operators.enrich import ContextSource, RecordedContexts, enrich, try_context
 from operators.handover import take_over
 from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig, ensure_streams
 from operators.observability import FlowMetrics, configure_logging
 from operators.publish import by_stream, outgoing
+from operators.rebuild import Rebuild, read_rebuild
 from policy import PolicySet, load_policy
 from schemas.anomaly import AnomalyDetected, AnomalyEnriched
 from schemas.event import Event, Outgoing, RawMessage
@@ -75,6 +76,7 @@ def correlate_alone(
 def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent) -> Dataflow:
     """The half as a flow on JetStream, as the settings say; stop ends it cleanly. Raises as the vessel flow does."""
     policy = load_policy(settings.policy_dir)
+    rebuild = read_rebuild(settings.recovery_dir("correlate"))
     nats = NatsConfig.of(settings)
     ensure_streams(nats, settings.stream_table(), stop=stop)
     source = JetStreamSource(
@@ -84,19 +86,31 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent) -> 
         batch=settings.source_batch,
         metrics=metrics,
         stop=stop,
+        starts=rebuild.starts,
         heartbeat_ship=settings.ship_id,
     )
     sink = JetStreamSink(nats, OUTPUT_STREAMS, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
-    return correlate_alone(source, sink, policy, settings, metrics, context_of(policy, settings))
+    return correlate_alone(source, sink, policy, settings, metrics, context_of(policy, settings, rebuild))
 
 
-def context_of(policy: PolicySet, settings: Settings, *, shares_chdb: bool = False) -> ContextSource | None:
-    """Whom enrich asks, None when no ship wants enrichment; its bounds are those of the policy of all ships."""
+def context_of(
+    policy: PolicySet, settings: Settings, rebuild: Rebuild, *, shares_chdb: bool = False
+) -> ContextSource | None:
+    """Whom enrich asks, None when no ship wants enrichment; its bounds are those of the policy of all ships.
+
+    While its state is rebuilt, a flow knows first what anomalies were published with.
+    """
     ships = [policy.default, *map(policy.for_ship, policy.ships)]
     if not any(each.features.enrichment for each in ships):
         return None
     dsn = settings.clickhouse_dsn.get_secret_value()
-    return try_context(dsn, settings.clickhouse_database, policy.default.enrich, shares_chdb=shares_chdb)
+    return try_context(
+        dsn,
+        settings.clickhouse_database,
+        policy.default.enrich,
+        shares_chdb=shares_chdb,
+        recorded=None if rebuild.contexts is None else RecordedContexts(rebuild.contexts),
+    )
 
 
 def _anomaly(event: Event) -> Outgoing | None:

@@ -35,6 +35,7 @@ from operators.handover import handed_over
 from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig, ensure_streams
 from operators.observability import FlowMetrics, configure_logging
 from operators.publish import by_stream, outgoing
+from operators.rebuild import read_rebuild
 from policy import PolicySet, load_policy
 from schemas.dead_letter import DeadLetter
 from schemas.event import Event, Outgoing, RawMessage
@@ -112,6 +113,8 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent) -> 
         metrics=metrics,
         stop=stop,
         ticks=True,
+        gaps=True,
+        starts=read_rebuild(settings.recovery_dir("detect")).starts,
     )
     sink = JetStreamSink(nats, OUTPUT_STREAMS, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
     return detect_alone(source, sink, policy, settings, metrics, known_lines("detect", policy, settings))

@@ -25,6 +25,7 @@ from operators.enrich import ContextSource
 from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig, ensure_streams
 from operators.observability import FlowMetrics, configure_logging
 from operators.publish import by_stream, outgoing
+from operators.rebuild import read_rebuild
 from policy import PolicySet, load_policy
 from schemas.anomaly import AnomalyDetected
 from schemas.event import Event, Outgoing, RawMessage
@@ -72,6 +73,7 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent, *, 
             when stop was set before NATS could be reached, the third for a DSN that cannot be right.
     """
     policy = load_policy(settings.policy_dir)
+    rebuild = read_rebuild(settings.recovery_dir("vessel"))
     nats = NatsConfig.of(settings)
     ensure_streams(nats, settings.stream_table(), stop=stop)
     source = JetStreamSource(
@@ -82,11 +84,13 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent, *, 
         metrics=metrics,
         stop=stop,
         ticks=True,
+        gaps=True,
+        starts=rebuild.starts,
         heartbeat_ship=settings.ship_id,
     )
     sink = JetStreamSink(nats, OUTPUT_STREAMS, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
     history = known_lines("vessel", policy, settings, shares_chdb=shares_chdb)
-    context = context_of(policy, settings, shares_chdb=shares_chdb)
+    context = context_of(policy, settings, rebuild, shares_chdb=shares_chdb)
     return vessel(source, sink, policy, settings, metrics, history, context)
 
 

@@ -38,6 +38,9 @@ class FlowMetrics:
         self.suppressed = self._counter("suppressed", "Findings held back, by kind.", "kind")
         self.published = self._counter("published", "Messages published and acknowledged.", "stream")
         self.publish_skipped = self._counter("publish_skipped", "Messages already in the stream on resume.", "stream")
+        self.publish_unclaimed = self._gauge(
+            "publish_unclaimed", "Messages of an earlier run, read back on resume, that have not come again.", "stream"
+        )
         self.publish_retries = self._counter("publish_retries", "Publishes tried again.", "stream")
         self.publish_refused = self._counter("publish_refused", "Messages too large to publish, left out.", "stream")
         self.rows_written = self._counter("rows_written", "Rows written to ClickHouse.", "table")

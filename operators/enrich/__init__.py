@@ -2,6 +2,16 @@
 
 from operators.enrich.context import ContextSource, open_context, try_context
 from operators.enrich.operator import Enricher, enrich
+from operators.enrich.recorded import RecordedContexts, record_contexts
 from operators.enrich.severity import judge
 
-__all__ = ["ContextSource", "Enricher", "enrich", "judge", "open_context", "try_context"]
+__all__ = [
+    "ContextSource",
+    "Enricher",
+    "RecordedContexts",
+    "enrich",
+    "judge",
+    "open_context",
+    "record_contexts",
+    "try_context",
+]

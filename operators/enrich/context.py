@@ -14,6 +14,7 @@ from operators.enrich.asks import Asker, Found
 from operators.enrich.at_once import at_once
 from operators.enrich.cache import TtlCache
 from operators.enrich.questions import DEVICE, QUESTIONS
+from operators.enrich.recorded import RecordedContexts
 from operators.enrich.round import Round
 from policy.enrich import EnrichPolicy
 
@@ -40,11 +41,20 @@ class ContextSource:
     at_once and known never wait. fetch makes one query a question, whatever the number of anomalies,
     all of them at once. While the breaker is open ClickHouse is not asked
     for anomalies at all; a probe in the background finds out when it is back. Thread-safe. State:
-    answers for their time to live, at most cache.size of each kind. Nothing survives a restart.
+    answers for their time to live, at most cache.size of each kind. Nothing survives a restart. recorded:
+    what anomalies were published with earlier, which goes before everything else (a rebuild).
     """
 
-    def __init__(self, reader: Reader, policy: EnrichPolicy, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        policy: EnrichPolicy,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        recorded: RecordedContexts | None = None,
+    ) -> None:
         self.policy = policy
+        self._recorded = recorded
         self._reader = reader
         self._clock = clock
         self._told = False
@@ -59,6 +69,8 @@ class ContextSource:
 
     def at_once(self, asker: Asker) -> Found | None:
         """What is known, when that is all there is to know or ClickHouse is not to be asked now; else None."""
+        if self._recorded is not None and (then := self._recorded.found(asker.anomaly.anomaly_id)) is not None:
+            return then
         found = self.known(asker, "not asked")
         if found.missing is None:
             return found
@@ -90,6 +102,8 @@ class ContextSource:
         """Close the reader; what still warms up is waited for, for a moment."""
         if self._warming is not None:
             self._warming.join(NETWORK_TIMEOUT_S)
+        if self._recorded is not None:
+            self._recorded.close()
         self._reader.close()
 
     def _ask_all(self, this: Round, askers: Sequence[Asker]) -> None:
@@ -137,7 +151,9 @@ class ContextSource:
             log.info("context_back", say="ClickHouse answers again")
 
 
-def open_context(dsn: str, database: str, policy: EnrichPolicy) -> ContextSource:
+def open_context(
+    dsn: str, database: str, policy: EnrichPolicy, recorded: RecordedContexts | None = None
+) -> ContextSource:
     """A source of context on a ClickHouse that may be away.
 
     A query may take as long as an anomaly may wait; connecting and reading give up after a second.
@@ -155,12 +171,19 @@ def open_context(dsn: str, database: str, policy: EnrichPolicy) -> ContextSource
         open_with=partial(open_client, connect_timeout_s=NETWORK_TIMEOUT_S),
         read_timeout_s=NETWORK_TIMEOUT_S,
     )
-    source = ContextSource(reader, policy)
+    source = ContextSource(reader, policy, recorded=recorded)
     source.warm_up()
     return source
 
 
-def try_context(dsn: str, database: str, policy: EnrichPolicy, *, shares_chdb: bool = False) -> ContextSource | None:
+def try_context(
+    dsn: str,
+    database: str,
+    policy: EnrichPolicy,
+    *,
+    shares_chdb: bool = False,
+    recorded: RecordedContexts | None = None,
+) -> ContextSource | None:
     """A source of context, or None where there cannot be one; one warning says why and what to set.
 
     An embedded database is asked only where this process has it open already (shares_chdb): opening
@@ -173,7 +196,7 @@ def try_context(dsn: str, database: str, policy: EnrichPolicy, *, shares_chdb: b
                 "no context", reason="the embedded database belongs to another process", then="severity by score"
             )
             return None
-        return open_context(dsn, database, policy)
+        return open_context(dsn, database, policy, recorded)
     except ClickHouseError as error:
         log.warning("no context", setting="CLICKHOUSE_DSN", reason=str(error), then="severity by score")
         return None

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
+from operators.jetstream.ledger import Ledger
 from schemas.event import Outgoing
 
 
@@ -52,7 +53,9 @@ class Outbox:
         self._numbers = 0
         self._next_expected = 0
         self._previous_id: str | None = None
-        self._resumed: dict[str, int] = {}
+        self._resumed = Ledger()
+        self._tried: dict[str, Item] | None = None
+        self._landed: list[Item] = []
 
     def __len__(self) -> int:
         return len(self._items)
@@ -75,12 +78,12 @@ class Outbox:
     @property
     def safe_sequence(self) -> int:
         """Where a resume must begin to read back: before every id that may still be written again."""
-        first = next(iter(self._resumed.values()), None)
+        first = self._resumed.first
         return self.sequence if first is None else min(self.sequence, first - 1)
 
     def add(self, outgoing: Outgoing) -> bool:
         """Queue one message; False when an earlier run has published it already."""
-        found = self._resumed.pop(outgoing.msg_id, None)
+        found = self._resumed.claim(outgoing.msg_id)
         if found is not None:
             self.sequence = max(self.sequence, found)
             return False
@@ -135,29 +138,40 @@ class Outbox:
         self.in_sync = False
         self._flying.clear()
         self._sent = 0
+        self._tried = None
+        self._landed.clear()
+        if not self._ever_synced:
+            self._resumed = Ledger()
         self._conflicts = self._conflicts + 1 if conflict else self._conflicts
 
     def lost(self) -> None:
         """The stream ends before what we know of it (recreated or restored): read it from its start."""
         self.sequence = self.scanned = 0
 
-    def synced(self, found: Iterable[tuple[str, int]], last: int) -> list[Item]:
-        """The stream was read from scanned up to last; return our messages that were found in it.
+    def saw(self, msg_id: str, sequence: int) -> None:
+        """Reading back from scanned on, this id was found.
 
         What the first reading finds belongs to an earlier run and is skipped when it is added again.
         """
-        resuming = not self._ever_synced
-        self._ever_synced = True
-        waiting = {item.outgoing.msg_id: item for item in self._items if item.tries and not item.done}
-        landed = []
+        if self._tried is None:
+            self._tried = {item.outgoing.msg_id: item for item in self._items if item.tries and not item.done}
+        item = self._tried.pop(msg_id, None)
+        if item is not None:
+            self._land(item, sequence)
+            self._landed.append(item)
+        elif not self._ever_synced:
+            self._resumed.add(msg_id, sequence)
+
+    def synced(self, found: Iterable[tuple[str, int]], last: int) -> list[Item]:
+        """The stream was read from scanned up to last; return our messages that were found in it.
+
+        found: what was not said by saw() already.
+        """
         for msg_id, sequence in found:
-            item = waiting.pop(msg_id, None)
-            if item is not None:
-                self._land(item, sequence)
-                landed.append(item)
-            elif resuming:
-                self._resumed[msg_id] = sequence
+            self.saw(msg_id, sequence)
             last = max(last, sequence)
+        landed, self._landed, self._tried = self._landed, [], None
+        self._ever_synced = True
         self.scanned = max(self.scanned, last)
         self._next_expected = last
         self._previous_id = None
@@ -172,7 +186,7 @@ class Outbox:
 
     def forget_leftovers(self) -> None:
         """Give up waiting for ids read back on resume to be claimed."""
-        self._resumed.clear()
+        self._resumed = Ledger()
 
     def _find(self, number: int) -> Item | None:
         """An item by number, of those tried; only after a failure is it not among the flying."""

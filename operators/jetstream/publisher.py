@@ -79,6 +79,7 @@ class Publisher:
         self._fast_path = metrics.fast_path
         self._published = metrics.published.labels(stream=stream)
         self._skipped = metrics.publish_skipped.labels(stream=stream)
+        self._unclaimed = metrics.publish_unclaimed.labels(stream=stream)
         self._retries = metrics.publish_retries.labels(stream=stream)
         self._refused = metrics.publish_refused.labels(stream=stream)
 
@@ -145,6 +146,7 @@ class Publisher:
         await wait_event(self._work, 0.5)
         if self._box.leftovers and time.monotonic() - self._claimed_at > LEFTOVERS_S:
             self._box.forget_leftovers()
+            self._unclaimed.set(0)
             self.sequence = self._box.safe_sequence
 
     async def _pause(self, problem: str) -> None:
@@ -169,9 +171,10 @@ class Publisher:
                 published=box.scanned,
             )
             box.lost()
-        found = await read_ids(link, self._stream, box.scanned, state.last, self._progress)
-        for item in box.synced(found, state.last):
+        last = await read_ids(link, self._stream, box.scanned, state.last, box.saw, self._progress)
+        for item in box.synced((), last):
             self._finished(item)
+        self._unclaimed.set(box.leftovers)
         self._claimed_at = time.monotonic()
         self.sequence = box.safe_sequence
 
@@ -193,6 +196,7 @@ class Publisher:
             elif not self._box.add(outgoing):
                 skipped += 1
         if skipped:
+            self._unclaimed.set(self._box.leftovers)
             self._skipped.inc(skipped)
             self._claimed_at = time.monotonic()
         if skipped or refused:

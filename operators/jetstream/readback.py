@@ -17,8 +17,9 @@ log = structlog.get_logger()
 
 
 class _Ids:
-    def __init__(self, last: int) -> None:
-        self.found: list[tuple[str, int]] = []
+    def __init__(self, last: int, found: Callable[[str, int], None]) -> None:
+        self.found = found
+        self.count = 0
         self.seen = 0
         self.last = last
         self.pull: Pull | None = None
@@ -27,7 +28,8 @@ class _Ids:
         self.seen = delivery.sequence
         msg_id = (msg.headers or {}).get("Nats-Msg-Id")
         if msg_id is not None:
-            self.found.append((msg_id, delivery.sequence))
+            self.count += 1
+            self.found(msg_id, delivery.sequence)
         if delivery.sequence >= self.last and self.pull is not None:
             self.pull.wake()
 
@@ -36,18 +38,19 @@ class _Ids:
 
 
 async def read_ids(
-    link: Link, stream: str, after: int, last: int, on_progress: Callable[[], None]
-) -> list[tuple[str, int]]:
-    """The Nats-Msg-Ids after one sequence up to at least `last`, each with its sequence, in order.
+    link: Link, stream: str, after: int, last: int, found: Callable[[str, int], None], on_progress: Callable[[], None]
+) -> int:
+    """Read the Nats-Msg-Ids after one sequence up to at least `last`; return the last sequence read.
 
-    on_progress is called now and then while more is being read.
+    found is told each with its sequence, in order, and nothing is kept here: a stream may hold
+    millions. on_progress is called now and then while more is being read.
 
     Raises:
         NatsAwayError: when it cannot be finished; start again.
     """
     if after >= last:
-        return []
-    ids = _Ids(last)
+        return last
+    ids = _Ids(last, found)
     ids.pull = pull = Pull(link, stream, after, ids, window=WINDOW, headers_only=True)
     loop = asyncio.get_running_loop()
     started = reported = loop.time()
@@ -60,10 +63,10 @@ async def read_ids(
             on_progress()
         if loop.time() - reported > PROGRESS_S:
             reported = loop.time()
-            log.info("reading back what was published", stream=stream, at=ids.seen, last=last, ids=len(ids.found))
+            log.info("reading back what was published", stream=stream, at=ids.seen, last=last, ids=ids.count)
         return pull.at_end or ids.seen >= last
 
     await pull.run(done)
     if loop.time() - started > PROGRESS_S:
-        log.info("read back what was published", stream=stream, ids=len(ids.found), seconds=loop.time() - started)
-    return ids.found
+        log.info("read back what was published", stream=stream, ids=ids.count, seconds=loop.time() - started)
+    return max(last, ids.seen)

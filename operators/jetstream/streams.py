@@ -234,6 +234,28 @@ async def stream_state(link: Link, name: str) -> StreamState:
     return StreamState(name, iso_created(info["created"]), int(state["first_seq"]), int(state["last_seq"]))
 
 
+async def first_since(link: Link, name: str, moment: datetime) -> int:
+    """The sequence of the first message stored at that time or later; after the last one when there is none.
+
+    Raises:
+        NatsError, NatsAwayError: as stream_state does.
+    """
+    config = {
+        "deliver_policy": "by_start_time",
+        "opt_start_time": moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": 5 * _NANOSECONDS,
+    }
+    try:
+        answer = await link.api(f"CONSUMER.CREATE.{name}", {"stream_name": name, "config": config})
+        await link.api(f"CONSUMER.DELETE.{name}.{answer['name']}")
+    except JetStreamRefusedError as error:
+        raise _refused(link, name, error) from error
+    return int(answer["delivered"]["stream_seq"]) + 1
+
+
 async def stored_at(link: Link, name: str, sequence: int) -> datetime | None:
     """When the message of that sequence was stored (cut to microseconds); None when there is none.
 

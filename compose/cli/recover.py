@@ -1,0 +1,92 @@
+"""`watchkeeper recover`: a flow's state anew, from its streams."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from compose.cli.edge import advise, fail, guarded, read_settings, say
+from compose.errors import EXIT_CONFIGURATION, EXIT_FAILED
+from compose.launch import FlowName, prepare_process
+
+MAX_LISTED = 20
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("recover")(recover_flow)
+
+
+def recover_flow(
+    flow: Annotated[FlowName, typer.Argument(help="Which flow; it must not be running.")],
+    start: Annotated[
+        str,
+        typer.Option("--from", help="A sequence of the stream it reads, a time (2026-03-01T12:00Z), or `first`: all there is."),
+    ] = "first",
+    data: Annotated[Path | None, typer.Option(help="The data folder; the configured one when not given.")] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", help="Folder of the policy.")] = None,
+) -> None:
+    """Rebuild a flow's state by reading its streams again; the old recovery store is moved aside, never deleted.
+
+    What was published already is not published again.
+    """
+    from compose.recover import recover
+
+    begin = read_start(start)
+    settings = read_settings(data_dir=data, policy_dir=policy)
+    prepare_process()
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(f"reading for {flow}")
+        rebuilt = guarded(
+            lambda: recover(flow, settings, begin, lambda read, total: bar.update(task, completed=read, total=total))
+        )
+    if rebuilt.moved is not None:
+        say(f"the old recovery store is kept as {rebuilt.moved}")
+    say(
+        f"{rebuilt.read} messages read again, {rebuilt.skipped} of what they led to was published already, "
+        f"{rebuilt.published} is new"
+    )
+    for name, each in rebuilt.starts.items():
+        if each.is_cut:
+            when = f" ({each.at:%Y-%m-%d %H:%M:%S} UTC)" if each.at is not None else ""
+            why = "it has nothing earlier" if each.sequence == each.kept else "as you asked"
+            say(
+                f"{name} was read from message {each.sequence}{when} on, {why}: what was learnt from earlier messages "
+                "is not rebuilt, and what began earlier may be told again as a new incident",
+                lead="note: ",
+            )
+    for name, count in sorted(rebuilt.unclaimed.items()):
+        say(
+            f"{count} messages in {name} did not come again: they are older than the start, or policy or program "
+            "have changed since",
+            lead="note: ",
+        )
+    if rebuilt.lost:
+        say(f"{len(rebuilt.lost)} incidents were open and cannot be rebuilt; they stay as last told:", lead="note: ")
+        for incident in rebuilt.lost[:MAX_LISTED]:
+            typer.echo(f"  {incident.incident_id}  {incident.title} (since {incident.opened_at:%Y-%m-%d %H:%M} UTC)")
+    if not rebuilt.finished:
+        say(f"interrupted; the next start of the {flow} flow goes on with it")
+        raise typer.Exit(EXIT_FAILED)
+    advise("the state is rebuilt; next:", f"run {flow}")
+
+
+def read_start(text: str) -> int | datetime | Literal["first"]:
+    """Where to begin, as a person types it.
+
+    >>> read_start("17"), read_start("2026-03-01T12:00Z").hour, read_start("first")
+    (17, 12, 'first')
+    """
+    if text == "first":
+        return "first"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"--from {text!r}: expected a sequence, a time such as 2026-03-01T12:00Z, or first", EXIT_CONFIGURATION)
+    return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
