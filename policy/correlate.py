@@ -9,7 +9,7 @@ from policy.base import Glob, Segment, Word
 from schemas.base import Domain, Severity
 
 AnomalyType = Annotated[
-    str, Field(pattern=r"^(metric_threshold|metric_outlier|log_pattern|log_rate|log_template|stale)$")
+    str, Field(pattern=r"^(metric_threshold|metric_outlier|log_pattern|log_rate|log_template|stale|telemetry_gap)$")
 ]
 KeyName = Annotated[
     str, Field(max_length=64, pattern=r"^(device_id|service|domain|metric_name|rule|series|fields\.[A-Za-z_]\w*)$")

@@ -35,7 +35,9 @@ class AnomalyDetected(TracedMessage):
     ts: UtcDatetime
     observed_at: UtcDatetime
     state: Literal["firing", "cleared"]
-    anomaly_type: Literal["metric_threshold", "metric_outlier", "log_pattern", "log_rate", "log_template", "stale"]
+    anomaly_type: Literal[
+        "metric_threshold", "metric_outlier", "log_pattern", "log_rate", "log_template", "stale", "telemetry_gap"
+    ]
     detector: Name
     domain: Domain
     service: Name

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from operators.decode.gap import gap_events
 from operators.decode.payload import BadLine, Unreadable, as_bytes, read_items
 from schemas.base import UUID_PATTERN, Level, Pos
 from schemas.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
@@ -77,6 +78,9 @@ class Decoder:
         """Yield the events of one message by position, then what was refused of it."""
         if raw.tick:
             yield Event((raw.sequence, -1), raw.observed_at, self._tick)
+            return
+        if raw.gap_last is not None:
+            yield from gap_events(raw, self.ship_id)
             return
         if raw.subject == "ops.tick":
             return  # its arrival alone moved log time on

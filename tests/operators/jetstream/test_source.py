@@ -410,3 +410,38 @@ def test_a_fatal_error_ends_the_flow_as_nats_error(nats_server: Server, tmp_path
         run_flow(nats_server, store, threading.Event(), 1)
     assert isinstance(caught.value.__cause__, NatsError)
     assert "stream S does not exist" in str(caught.value.__cause__)
+
+
+def test_a_gap_is_handed_on_with_the_message_after_it(nats_server: Server, open_part: Open) -> None:
+    nats_server.create("S", "s.>")
+    nats_server.publish(some(1, 8))
+    part = open_part(batch=2, gaps=True, ticks=True)
+    assert numbers(collect(part, 3)) == [1, 2]
+    state = part.snapshot()
+    nats_server.api("STREAM.PURGE.S")
+
+    waiting = open_part(state, gaps=True, ticks=True)
+    until(lambda: waiting.next_batch() == [] and waiting._gap_first == 3, what="the gap, with nothing after it yet")
+    assert (waiting.snapshot()["sequence"], waiting.snapshot()["arrived"]) == (2, None)
+
+    time.sleep(1.0)  # the next message begins a second of its own
+    nats_server.publish(some(9, 10))
+    for resumed in (waiting, open_part(waiting.snapshot() | {"created": state["created"]}, gaps=True, ticks=True)):
+        gap, tick, nine, ten = collect(resumed, 4)
+        assert (gap.sequence, gap.gap_last, gap.data, gap.tick) == (3, 8, b"", False)
+        assert (tick.tick, tick.sequence, nine.sequence, ten.sequence) == (True, 9, 9, 10)
+        assert gap.observed_at == tick.observed_at == nine.observed_at
+        assert resumed.snapshot()["sequence"] == 10
+
+
+def test_gaps_that_follow_each_other_are_one_and_those_apart_are_two(nats_server: Server, open_part: Open) -> None:
+    nats_server.create("S", "s.>")
+    nats_server.publish(some(1, 9))
+    first = open_part(gaps=True, batch=1)
+    collect(first, 1)
+    state = first.snapshot()
+    for gone in (2, 3, 4, 7, 8):
+        nats_server.api("STREAM.MSG.DELETE.S", {"seq": gone, "no_erase": True})
+    got = collect(open_part(state, gaps=True), 5)
+    seen = [(each.sequence, each.gap_last) for each in got]
+    assert seen == [(2, 4), (5, None), (6, None), (7, 8), (9, None)]
