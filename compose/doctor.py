@@ -2,9 +2,12 @@
 
 import asyncio
 import importlib.util
+import json
 import platform
 import shutil
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
@@ -21,6 +24,8 @@ from schemas.settings import GIB, Settings
 
 Status = Literal["ok", "warning", "failed"]
 FREE_WANTED = 10 * GIB
+BEHIND = 1000
+"""Messages; fewer are on their way."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,17 @@ class Check:
 
 def examine(settings: Settings) -> Iterator[Check]:
     """Look at every part in turn; a part that fails does not keep the others from being looked at."""
-    checks: list[Callable[[Settings], Check]] = [_python, _packages, _policy, _data, _embedded, _nats, _clickhouse]
+    checks: list[Callable[[Settings], Check]] = [
+        _python,
+        _packages,
+        _policy,
+        _data,
+        _embedded,
+        _nats,
+        _clickhouse,
+        _vessel,
+        _archive,
+    ]
     for check in checks:
         yield check(settings)
 
@@ -131,3 +146,47 @@ def _clickhouse(settings: Settings) -> Check:
         remedy = "incidents flow without it, and the archive catches up"
         return Check("clickhouse", "failed", str(error), remedy)
     return Check("clickhouse", "ok", found)
+
+
+def _vessel(settings: Settings) -> Check:
+    return _flow("vessel", settings)
+
+
+def _archive(settings: Settings) -> Check:
+    return _flow("archive", settings)
+
+
+def _flow(name: str, settings: Settings) -> Check:
+    """Whether a flow runs here, and how far behind it is."""
+    address = f"{settings.health_host}:{getattr(settings, f'{name}_port')}"
+    try:
+        said = _said(f"http://{address}/health/ready")
+    except (OSError, ValueError) as error:
+        remedy = f"`watchkeeper run {name}` starts it (`watchkeeper up` may use another port, see what it prints)"
+        return Check(name, "warning", f"does not answer at {address} ({error})", remedy)
+    behind = {stream: count for stream, count in said["lag"].items() if count > BEHIND}
+    found = f"{said['status']}, " + (
+        ", ".join(f"{count} messages of {stream} behind" for stream, count in behind.items()) or "keeps up"
+    )
+    if said["status"] == "failed":
+        return Check(name, "failed", f"{found}: {said['error']}", "correct that and start it again")
+    if not said["connected"] or not all(said["connected"].values()):
+        return Check(name, "warning", f"{found}, not connected to its streams", "see the nats line above")
+    if behind:
+        remedy = "wait while it catches up" + (" (see the clickhouse line above)" if name == "archive" else "")
+        return Check(name, "warning", found, remedy)
+    return Check(name, "ok", found)
+
+
+def _said(url: str) -> dict[str, Any]:
+    """What /health/ready says, ready or not."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            body = answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            body = error.read()
+    said: dict[str, Any] = json.loads(body)
+    if not {"status", "lag", "connected"} <= said.keys():
+        raise ValueError("something else answers there")
+    return said

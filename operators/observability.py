@@ -45,6 +45,9 @@ class FlowMetrics:
         self.publish_refused = self._counter("publish_refused", "Messages too large to publish, left out.", "stream")
         self.rows_written = self._counter("rows_written", "Rows written to ClickHouse.", "table")
         self.write_retries = self._counter("write_retries", "Writes to ClickHouse tried again.", "table")
+        self.rows_waiting = Gauge(
+            "watchkeeper_rows_waiting", "Rows taken in that are not in ClickHouse yet.", registry=self.registry
+        )
         self.gap_messages = self._counter(
             "gap_messages", "Messages that retention removed before they were read.", "stream"
         )

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import structlog
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_connect.driver.insert import InsertContext
 
 from operators.clickhouse.connection import TRANSPORT_ERRORS
@@ -19,6 +20,9 @@ ENCODING_ERRORS: Final = (TypeError, ValueError, OverflowError, AttributeError)
 
 SETTINGS: Final[dict[str, Any]] = {"max_partitions_per_insert_block": 0, "async_insert": 0}
 """A backlog may span many days, and rows must be durable when an insert returns."""
+
+TRIES: Final = 3
+"""So often a row is tried alone before an unknown refusal is put down to it."""
 
 log = structlog.get_logger()
 
@@ -39,7 +43,8 @@ class Inserter:
     def write(self, table: str, rows: Sequence[Values]) -> None:
         """Write the rows; when it returns they are durable, but for those that were refused for a value.
 
-        A refused row is kept in dead_letters with the reason, under an id made of its content.
+        A refused row is kept in dead_letters with the reason, under an id made of its content. Refused is
+        also a row that fails three times, for whatever reason, while its table takes others.
         Rows written twice (after a failure half-way) collapse into one.
 
         Raises:
@@ -64,23 +69,41 @@ class Inserter:
 
     def _write(self, table: str, rows: Sequence[Values]) -> None:
         refused: list[Row] = []
-        waiting = [rows]
+        waiting, tries = [rows], 0
         while waiting:
             part = waiting.pop()
             try:
                 self._insert(table, part)
             except (*TRANSPORT_ERRORS, *ENCODING_ERRORS) as error:
-                if not refused_value(error):
+                if not refused_value(error) and not self._only_these(table, error):
                     raise
                 if len(part) > 1:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]
+                elif not refused_value(error) and (tries := tries + 1) < TRIES:
+                    waiting.append(part)
                 else:
+                    tries = 0
                     refused += self._refuse(table, part[0], brief(error))
             else:
+                tries = 0
                 self._metrics.rows_written.labels(table).inc(len(part))
         if refused:
             self._write("dead_letters", [row.values for row in refused])
+
+    def _only_these(self, table: str, error: Exception) -> bool:
+        """Whether the server takes rows for this table, but not these; it refused with a code we do not know."""
+        if not isinstance(error, DatabaseError) or self._client is None:
+            return False
+        if isinstance(explain(error, "CLICKHOUSE_DSN", self._database), ClickHouseAwayError):
+            return False
+        where, names = f"{self._database}.{table}", ", ".join(f"`{name}`" for name in COLUMNS[table])
+        try:
+            self._client.command(f"INSERT INTO {where} ({names}) SELECT {names} FROM {where} WHERE 0")  # noqa: S608
+        except TRANSPORT_ERRORS as other:
+            log.debug("clickhouse_table_refuses", table=table, reason=brief(other))
+            return False
+        return True
 
     def _insert(self, table: str, rows: Sequence[Values]) -> None:
         if self._client is None:

@@ -72,6 +72,7 @@ class BackgroundWriter:
         self._closed = threading.Event()
         self._error: Exception | None = None
         self._problem: str | None = None
+        metrics.rows_waiting.set(0)
         self._thread = threading.Thread(target=self._run, name="clickhouse-writer", daemon=True)
         self._thread.start()
 
@@ -92,6 +93,7 @@ class BackgroundWriter:
                     waiting.since = now
                 waiting.rows.append(values)
                 self._open_rows += 1
+            self._metrics.rows_waiting.set(self._open_rows)
             self._changed.notify_all()
             self._wait_for(lambda: self._open_rows <= self._limits.max_buffered)
 
@@ -198,6 +200,7 @@ class BackgroundWriter:
         with self._changed:
             self._problem = None
             self._open_rows -= len(rows)
+            self._metrics.rows_waiting.set(self._open_rows)
             self._written += len(rows)
             self._changed.notify_all()
 

@@ -13,6 +13,7 @@ from bytewax.recovery import init_db_dir
 
 from compose.recovery import RecoveryError, prepare_recovery
 from tests.compose.test_launch import finish, running, wait_counted, wait_ready
+from tests.support.disk import fill
 
 
 def store_of(data: Path) -> Path:
@@ -105,18 +106,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("no file system of its own can be mounted here (needs root)")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(disk: Path) -> Path:
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (65_536, 1024, 1):
-            while True:
-                try:
-                    file.write(b"x" * size)
-                except OSError:
-                    break
-    return filler
 
 
 def test_a_disk_that_fills_up_at_an_epoch_ends_the_flow_with_the_remedy_and_loses_nothing(small_disk: Path) -> None:

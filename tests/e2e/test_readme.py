@@ -193,6 +193,13 @@ def _doctor(tmp_path: Path, ship: Ship) -> None:
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
 
+def _recover(tmp_path: Path, ship: Ship) -> None:
+    """Not while the flow runs (that it rebuilds is shown in test_recover.py)."""
+    done = watchkeeper("recover", "vessel", "--data", str(ship.data), env={"PATH": "/usr/bin"})
+    assert done.returncode == 1
+    assert "in use by another process" in done.stderr
+
+
 COMMANDS: dict[str, Callable[[Path, Ship], None]] = {
     "watchkeeper up --no-demo": _up,
     "watchkeeper run vessel": _run_vessel,
@@ -206,6 +213,7 @@ COMMANDS: dict[str, Callable[[Path, Ship], None]] = {
     "watchkeeper silences": _silences,
     "watchkeeper why ID": _why,
     "watchkeeper devices import FILE": _devices,
+    "watchkeeper recover vessel": _recover,
     "watchkeeper policy check": _policy_check,
     "watchkeeper doctor": _doctor,
 }

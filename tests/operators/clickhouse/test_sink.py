@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 from clickhouse_connect.driver.client import Client
 
 from operators.clickhouse import ClickHouseError, ClickHouseSink, Reader, Row, SchemaError, connector, open_client
@@ -19,6 +20,7 @@ from operators.clickhouse.writer import BackgroundWriter, Limits
 from operators.observability import FlowMetrics
 from schemas.identity import event_uuid
 from tests.support.clickhouse import http_server, retention
+from tests.support.disk import fill
 from tests.support.make import STREAM, line, sample
 
 
@@ -137,6 +139,97 @@ def test_one_poison_row_does_not_stop_the_others(
     assert '"msg": "rats"' in letters[0]["payload"]
     assert [letter["ship_id"] for letter in letters] == ["aurora"] * 3
     assert value(metrics, "dead_letters", "clickhouse_refused") == 6
+
+
+def with_message(row: Row, msg: str) -> Row:
+    values = list(row.values)
+    values[COLUMNS["logs"].index("msg")] = msg
+    return Row("logs", tuple(values))
+
+
+@pytest.mark.parametrize("others", [200, 0])
+def test_a_row_that_is_refused_with_an_unknown_code_is_put_aside_too(
+    connect: Callable[[], Client],
+    clickhouse_database: str,
+    reader: Reader,
+    metrics: FlowMetrics,
+    stop: threading.Event,
+    others: int,
+) -> None:
+    part = ClickHouseSink(connect, clickhouse_database, metrics=metrics, stop=stop).build_part("s", "0", None)
+    part.write_batch(logs(1))
+    part.snapshot()
+    client = connect()
+    client.command(
+        "CREATE MATERIALIZED VIEW trap ENGINE = Memory AS SELECT throwIf(msg = 'rats', 'rats are not welcome') AS x "
+        "FROM logs"
+    )
+    client.close()
+    rows = logs(others + 1, 1)
+    rows[others // 2] = with_message(rows[others // 2], "rats")
+    part.write_batch(rows)
+    late = threading.Timer(20.0, stop.set)  # so that a writer that waits for ever fails the test
+    late.start()
+    part.close()
+    late.cancel()
+    assert int(reader.query("SELECT count() AS n FROM logs FINAL WHERE msg != 'rats'")[0]["n"]) == others + 1
+    [letter] = reader.query("SELECT * FROM dead_letters FINAL")
+    assert "rats are not welcome" in letter["reason"]
+    assert value(metrics, "dead_letters", "clickhouse_refused") == 1
+    assert value(metrics, "write_retries", "logs") == 0
+
+
+def test_a_table_that_takes_nothing_is_waited_for_and_no_row_is_put_aside(
+    connect: Callable[[], Client], clickhouse_database: str, reader: Reader, metrics: FlowMetrics, stop: threading.Event
+) -> None:
+    part = ClickHouseSink(connect, clickhouse_database, metrics=metrics, stop=stop).build_part("s", "0", None)
+    part.write_batch(logs(1))
+    part.snapshot()
+    client = connect()
+    client.command("RENAME TABLE logs TO elsewhere")
+    client.command("CREATE TABLE logs (other Int64) ENGINE = Memory")
+    part.write_batch(logs(50, 1))
+    until(lambda: value(metrics, "write_retries", "logs") >= 2)
+    client.command("DROP TABLE logs")
+    client.command("RENAME TABLE elsewhere TO logs")
+    client.close()
+    part.close()
+    assert count(reader) == 51
+    assert count(reader, "dead_letters") == 0
+
+
+@pytest.mark.e2e
+def test_a_full_disk_is_waited_for(tmp_path: Path, free_port: int, metrics: FlowMetrics, stop: threading.Event) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("no file system of its own can be mounted here (needs root)")
+    words = ["clickhouse", "--path", str(disk / "clickhouse"), "--port", str(free_port)]
+    with (tmp_path / "clickhouse.log").open("wb") as log:
+        server = subprocess.Popen([str(Path(sys.executable).with_name("watchkeeper")), *words], stderr=log)
+    try:
+        dsn = f"http://127.0.0.1:{free_port}"
+        sink = ClickHouseSink(connector(dsn, "watchkeeper", retention()), "watchkeeper", metrics=metrics, stop=stop)
+        part = sink.build_part("s", "0", None)
+        part.write_batch(logs(10))
+        part.snapshot()
+        filler = fill(disk)
+        before = value(metrics, "write_retries", "logs")
+        with structlog.testing.capture_logs() as logged:
+            part.write_batch(logs(2000, 10))
+            until(lambda: value(metrics, "write_retries", "logs") >= before + 2)
+        assert "cannot write" in logged[-1]["error"]
+        assert "free disk space" in logged[-1]["error"]
+        filler.unlink()
+        part.snapshot()
+        with closing(Reader(dsn, "watchkeeper")) as reader:
+            assert count(reader) == 2010
+            assert count(reader, "dead_letters") == 0
+        part.close()
+    finally:
+        server.kill()
+        server.wait(10)
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_clickhouse_may_be_down_at_the_start(
