@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.test_fast_path import attack, of_device
-from tests.support.nats import free_port, until
+from tests.support.nats import Server, free_port, until
 from tests.support.system import WATCHKEEPER, Ship, running
 
 pytestmark = pytest.mark.e2e
@@ -62,9 +62,11 @@ def _up(tmp_path: Path, ship: Ship) -> None:
 
 
 def _run_vessel(tmp_path: Path, ship: Ship) -> None:
+    """On a server of its own: a second vessel on the ship's streams would be refused."""
+    server = Server(tmp_path / "nats").start()
     environment = {
         "PATH": "/usr/bin:/bin",
-        "NATS_URL": ship.nats_url,
+        "NATS_URL": server.url,
         "WATCHKEEPER_DATA_DIR": str(tmp_path),
         "WATCHKEEPER_VESSEL_PORT": str(port := free_port()),
     }
@@ -77,6 +79,7 @@ def _run_vessel(tmp_path: Path, ship: Ship) -> None:
     finally:
         process.kill()
         process.communicate()
+        server.kill()
 
 
 def _serve(words: list[str], tmp_path: Path, path: str, port: int) -> None:
