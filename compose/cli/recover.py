@@ -25,7 +25,9 @@ def recover_flow(
     flow: Annotated[FlowName, typer.Argument(help="Which flow; it must not be running.")],
     start: Annotated[
         str,
-        typer.Option("--from", help="A sequence of the stream it reads, a time (2026-03-01T12:00Z), or `first`: all there is."),
+        typer.Option(
+            "--from", help="A sequence of the stream it reads, a time (2026-03-01T12:00Z), or `first`: all there is."
+        ),
     ] = "first",
     data: Annotated[Path | None, typer.Option(help="The data folder; the configured one when not given.")] = None,
     policy: Annotated[Path | None, typer.Option("--policy", help="Folder of the policy.")] = None,

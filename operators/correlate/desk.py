@@ -214,6 +214,15 @@ class IncidentDesk:
         self.board.drop(state)
         self._deadlines.set(INCIDENT + state.id, None)
 
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`."""
+        dedup = timedelta(seconds=self.policy.dedup_ttl_s)
+        surface = timedelta(seconds=self.policy.inhibit.surface_s)
+        for state in self.board:
+            state.rewind(at, dedup=dedup, surface=surface)
+            self.changed(state)
+        self.storms.rewind(at)
+
     @property
     def is_empty(self) -> bool:
         """Nothing is open, remembered or known."""

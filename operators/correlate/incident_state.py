@@ -151,6 +151,21 @@ class IncidentState:
         fields = {name: getattr(self.incident, name) for name in Incident.model_fields}
         return IncidentPublished(**fields, event=event)
 
+    def rewind(self, at: datetime, *, dedup: timedelta, surface: timedelta) -> None:
+        """The clock was set back to `at`: what was counted from a later time counts from there.
+
+        What names a time of its own (a silence's end) keeps it, and so does what was told.
+        """
+        self.published_at = min(self.published_at, at)
+        self.heard_at = min(self.heard_at, at)
+        self.since = min(self.since, at)
+        self.cleared_at = None if self.cleared_at is None else min(self.cleared_at, at)
+        self.firing = {source: min(found, at) for source, found in self.firing.items()}
+        self.seen = {name: min(until, at + dedup) for name, until in self.seen.items()}
+        for name, mute in self.mutes.items():
+            if mute.kind == "inhibited" and mute.until is not None:
+                self.mutes[name] = mute._replace(until=min(mute.until, at + surface))
+
     def next_deadline(self, *, hold: timedelta, throttle: timedelta, forget: timedelta, reopen: timedelta) -> datetime:
         """When something is due: an update, the end of the hold, or being forgotten."""
         incident = self.incident

@@ -40,7 +40,7 @@ class CorrelateSlot:
             yield from self._ship(body.ship_id).take(body, event.at)
         elif isinstance(body, OpsTick):
             for ship_id, ship in sorted(self.ships.items()):
-                yield from ship.advance(event.at)
+                yield from ship.tick(event.at)
                 if ship.is_empty:
                     self._counts += self.ships.pop(ship_id).take_counts()
         elif isinstance(body, OpsCommand):

@@ -76,6 +76,10 @@ class Pending:
         """What has come about: the last anomaly's situation, under the first one's terms, with the links of all."""
         return latest._replace(terms=self.terms, links=self.links)
 
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`."""
+        self._latest_arrival = min(self._latest_arrival or at, at)
+
     def expires_at(self) -> datetime:
         """When (log time) what waits is forgotten, unless more comes."""
         assert self._latest_arrival is not None  # made by add()

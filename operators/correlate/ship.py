@@ -30,7 +30,8 @@ class ShipCorrelator:
     An anomaly joins the active incident that its correlation key or its links lead to (several become
     one); without one it waits with others of its key until min_events of them lie within the window
     (event time), then an incident opens at once. Deadlines (throttled update, end of hold, reopening,
-    mutes, silences, storms) run in log time, which is the largest arrival time seen; one at or before T
+    mutes, silences, storms) run in log time, which is the largest arrival time seen (until a tick says
+    that the clock was set back: then what was counted from later counts from there); one at or before T
     fires before the anomaly at T. A situation keeps the terms of policy under which it began; everything
     else of a new policy holds at once. State: the active incidents, those resolved within
     suppression_ttl_s, what waits, the ids of those resolved before, by key, for seven days (of each at most
@@ -57,6 +58,14 @@ class ShipCorrelator:
         self._now = at
         for due, name in self._deadlines.due(at):
             yield from self._serve(name, due)
+
+    def tick(self, at: datetime) -> Iterator[Decision]:
+        """Log time is `at`; a tick before the last one says that the clock was set back (see LogClock)."""
+        if self._now is not None and at < self._now:
+            self._now = at
+            self._desk.rewind(at)
+            self._waiting.rewind(at)
+        yield from self.advance(at)
 
     def apply(self, command: OpsCommand, at: datetime) -> Iterator[Decision]:
         """Carry out a command."""

@@ -67,6 +67,13 @@ class StormWatch:
         """The storms that have not ended."""
         return [*([self.incident_id] if self.incident_id else []), *self.calm]
 
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`."""
+        opened = [(min(opened_at, at), incident_id) for opened_at, incident_id in self._opened]
+        self._opened.clear()
+        self._opened.extend(opened)
+        self.calm = {storm_id: min(due, at + self._calm) for storm_id, due in self.calm.items()}
+
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
         return {"opened": list(self._opened), "incident_id": self.incident_id, "calm": dict(self.calm)}

@@ -123,6 +123,12 @@ class StormDesk:
         self._watch.end(storm_id)
         self._deadlines.set(STORM + storm_id, None)
 
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`."""
+        self._watch.rewind(at)
+        for storm_id in self._watch.storms:
+            self._arm(storm_id)
+
     def snapshot(self) -> dict[str, Any]:
         """The state as plain data."""
         return self._watch.snapshot()

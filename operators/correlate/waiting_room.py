@@ -52,6 +52,12 @@ class WaitingRoom:
         for key in sorted(self._by_source.pop(cleared.source, ())):
             self._by_key[key].clear(cleared)
 
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`: what waits is forgotten when its window has passed from there."""
+        for key, pending in self._by_key.items():
+            pending.rewind(at)
+            self._deadlines.set(PENDING + key, pending.expires_at())
+
     def _keep(self, key: str, pending: Pending) -> None:
         self._by_key[key] = pending
         for source in pending.sources:

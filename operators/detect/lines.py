@@ -56,6 +56,7 @@ class LineTable:
         self._matchers: dict[str, PrefilteredMatcher] = {}
         self._ships: dict[str, LogSeries] = {}
         self._causes: dict[str, Cause] = {}
+        self._ticked: datetime | None = None
         self.counts: Counter[str] = Counter()
         self._told: set[tuple[str, str]] = set()
         self._capped: list[tuple[str, str]] = []
@@ -77,11 +78,22 @@ class LineTable:
 
     def tick(self, event: Event) -> Iterator[Event]:
         """Serve all deadlines up to the tick."""
+        if self._ticked is not None and event.at < self._ticked:
+            self._rewind(event.at)
+        self._ticked = event.at
         for at, name in self._deadlines.due(event.at):
             yield self._report(name, event, at)
         for ship_id, ship in sorted(self._ships.items()):
             for finding in ship.due(event.at):
                 yield self._found(event, ship_id, finding, None)
+
+    def _rewind(self, at: datetime) -> None:
+        """A tick before the last one: the clock was set back (see LogClock), and everything counts from there."""
+        for name, (series, _, _) in self._patterns.items():
+            series.rewind(at)
+            self._deadlines.set(name, series.deadline)
+        for ship in self._ships.values():
+            ship.rewind(at)
 
     def expire(self, event: Event) -> None:
         """Forget the rates of what has been silent for too long."""
@@ -178,6 +190,7 @@ class LineTable:
                 for name, (series, rule, source) in self._patterns.items()
             },
             "ships": {ship_id: ship.snapshot() for ship_id, ship in self._ships.items()},
+            "ticked": self._ticked,
             "causes": {
                 name: (tuple(cause.source), cause.tracking_id, cause.ts, cause.level.value, cause.incident_type)
                 for name, cause in self._causes.items()
@@ -185,7 +198,8 @@ class LineTable:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a snapshot."""
+        """Take over a snapshot (older ones have no "ticked")."""
+        self._ticked = state.get("ticked")
         for name, (saved, rule, parts) in state["patterns"].items():
             source = LineSource(*parts)
             pattern = PatternSeries.restored(pattern_timing(self._policy.for_ship(source.ship_id)), saved)

@@ -69,6 +69,11 @@ class LogSeries:
                 self.storms.teach(origin, series, datetime.fromtimestamp(first * window_s, UTC), counts)
         self.take_counts()
 
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`."""
+        self.templates.rewind(at)
+        self.storms.rewind(at)
+
     @property
     def deadline(self) -> datetime | None:
         """When due() has something to do."""

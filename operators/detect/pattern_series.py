@@ -70,6 +70,11 @@ class PatternSeries:
             self.waiting.append(hit.tracking_id)
         return None
 
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`: quiet and the period count from there."""
+        self.last_at = min(self.last_at, at)
+        self.period_start = min(self.period_start, at)
+
     @property
     def deadline(self) -> datetime:
         """When due() has something to say."""

@@ -132,6 +132,12 @@ class RateSeries:
         self.current, self.count = window, 0
         self.limit = max(self._limit(rule), least) if window - self.born >= rule.warmup_windows else NEVER
 
+    def shift(self, windows: int) -> None:
+        """Move everything by so many windows; what was learnt stays."""
+        self.born += windows
+        self.learnt += windows
+        self.current += windows
+
     def close(self, rule: RateRule, through: int) -> None:
         """Learn every window up to and with `through`."""
         while self.learnt < through:

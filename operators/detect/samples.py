@@ -95,6 +95,7 @@ class SampleTable:
         if self._ticked is not None and at - self._ticked > self._pause_s:
             self._resumed = at
         self._ticked = at
+        self._resumed = min(self._resumed, at)  # the clock may have been set back
         for name, series in self._series.items():
             stale = series.stale
             if stale is None:

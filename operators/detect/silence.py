@@ -111,6 +111,8 @@ class Silence:
 
     def due(self, at: float) -> list[SilenceFinding]:
         """Log time has reached this: tell what has settled; what fires comes before what it replaces."""
+        if self.deadline is not None and self.deadline - at > self._settle_s:
+            self.deadline = at + self._settle_s  # the clock was set back
         if self.deadline is None or not at >= self.deadline:
             return []
         self.deadline = None

@@ -53,7 +53,8 @@ class DetectSlot:
     def _tick(self, event: Event) -> Iterator[Found]:
         yield from self._lines.tick(event)
         yield from self._samples.tick(event)
-        if self._expire_at is None or event.at >= self._expire_at:
+        due = self._expire_at
+        if due is None or event.at >= due or due - event.at > EXPIRY_EVERY:  # the last: the clock was set back
             self._expire_at = event.at + EXPIRY_EVERY
             self._lines.expire(event)
             yield from self._samples.expire(event)

@@ -65,6 +65,12 @@ class _Origin:
         self.storm: _Storm | None = None
         self.taught = False
 
+    def shift(self, windows: int) -> None:
+        self.born += windows
+        self.last += windows
+        for series in self.series():
+            series.shift(windows)
+
     def series(self) -> Iterator[RateSeries]:
         yield from self.levels.values()
         yield from self.templates.values()
@@ -185,6 +191,17 @@ class LogStorms:
         """The template that a storm names, with the hash by which the archive's rows of it are found."""
         template = self._template_of(storm.template)
         return template._replace(hash=storm.form_hash or template.hash)
+
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`: windows that were counted ahead of it lie before it from now on."""
+        now = self.rule.window(at.timestamp())
+        for origin in self._origins.values():
+            ahead = origin.last - now
+            if ahead > 0:
+                origin.shift(-ahead)
+            if origin.storm is not None:
+                origin.storm.since = min(origin.storm.since, at)
+        self._set_deadline()
 
     @property
     def deadline(self) -> datetime | None:

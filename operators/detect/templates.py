@@ -264,6 +264,13 @@ class Templates:
         score = self.rule.novelty / (self.rule.novelty + chance)
         return TemplateFinding("firing", at, template, score, at, 1, unreported, msg)
 
+    def rewind(self, at: datetime) -> None:
+        """The clock was set back to `at`: quiet and the period count from there."""
+        for news in self._news.values():
+            news.last = min(news.last, at)
+        if self._period_start is not None:
+            self._period_start = min(self._period_start, at)
+
     @property
     def deadline(self) -> datetime | None:
         """When due() has something to say."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.test_outages import vessel_in
+from tests.e2e.test_outages import ids_of
 from tests.support.nats import until
+from tests.support.parts import parts_in
 from tests.support.system import WATCHKEEPER
 
 pytestmark = pytest.mark.e2e
@@ -18,7 +19,7 @@ COUNT = 3000
 
 
 def test_the_lag_of_the_archive_is_visible_while_clickhouse_is_away(tmp_path: Path) -> None:
-    with vessel_in(tmp_path) as vessel:
+    with parts_in(tmp_path) as vessel:
         vessel.start_flow("vessel")
         vessel.start_flow("archive")
         until(lambda: len(vessel.nats.api("STREAM.NAMES")["streams"] or ()) == 6, seconds=20, what="streams")
@@ -53,4 +54,4 @@ def test_the_lag_of_the_archive_is_visible_while_clickhouse_is_away(tmp_path: Pa
 
         vessel.start_clickhouse()
         until(lambda: lag() < 10 and metric("rows_waiting") == 0, seconds=60, what="the archive to catch up")
-        until(lambda: len(vessel.ids_of("srv-1")) == COUNT + 1, seconds=20, what="every line, once")
+        until(lambda: len(ids_of(vessel, "srv-1")) == COUNT + 1, seconds=20, what="every line, once")

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_fast_path import attack
-from tests.e2e.test_outages import Vessel, publish, vessel_in
+from tests.e2e.test_outages import publish
 from tests.e2e.test_recover import incidents, kill, start, stop, wait_for
 from tests.support.nats import until
+from tests.support.parts import Parts, parts_in
 
 pytestmark = pytest.mark.e2e
 
@@ -18,22 +19,22 @@ HOLD_S = 3
 
 
 @pytest.fixture
-def vessel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vessel]:
+def vessel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
     policy = tmp_path / "policy"
     policy.mkdir()
     (policy / "correlate.yaml").write_text(
         f'incident_types:\n  telemetry_gap: {{title: "Telemetry gap", hold_s: {HOLD_S}, keys: [device_id]}}\n'
     )
     monkeypatch.setenv("WATCHKEEPER_POLICY_DIR", str(policy))
-    with vessel_in(tmp_path) as found:
+    with parts_in(tmp_path) as found:
         yield found
 
 
-def gaps(vessel: Vessel) -> list[dict[str, Any]]:
+def gaps(vessel: Parts) -> list[dict[str, Any]]:
     return [body for _, body in incidents(vessel) if body["incident_type"] == "telemetry_gap"]
 
 
-def test_a_stream_purged_past_the_resume_point_is_an_incident_once(vessel: Vessel) -> None:
+def test_a_stream_purged_past_the_resume_point_is_an_incident_once(vessel: Parts) -> None:
     start(vessel)
     publish(vessel.nats, attack("gw-1", 3))
     wait_for(vessel, "gw-1")

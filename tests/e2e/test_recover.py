@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from compose.capture import capture_to
@@ -17,54 +16,50 @@ from compose.replay import replay
 from policy import load_policy
 from schemas.settings import Settings
 from tests.e2e.test_fast_path import attack
-from tests.e2e.test_outages import Vessel, publish, vessel_in
+from tests.e2e.test_outages import publish
 from tests.support.nats import until
+from tests.support.parts import Parts, parts_in
 from tests.support.system import WATCHKEEPER, running
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def vessel(tmp_path: Path) -> Iterator[Vessel]:
-    with vessel_in(tmp_path) as found:
+def vessel(tmp_path: Path) -> Iterator[Parts]:
+    with parts_in(tmp_path) as found:
         yield found
 
 
-def store_of(vessel: Vessel) -> Path:
+def store_of(vessel: Parts) -> Path:
     return vessel.folder / "recovery" / "vessel"
 
 
-def start(vessel: Vessel) -> None:
-    """Start the vessel flow and wait until it reads its stream."""
+def start(vessel: Parts) -> None:
     vessel.start_flow("vessel")
-    url = f"http://127.0.0.1:{vessel.ports['vessel']}/health/ready"
-    until(lambda: httpx.get(url, timeout=2).status_code == 200, seconds=20, what=f"ready:\n{vessel.log('vessel')}")
 
 
-def kill(vessel: Vessel) -> None:
-    vessel.processes["vessel"].kill()
-    vessel.processes["vessel"].wait(10)
+def kill(vessel: Parts) -> None:
+    vessel.kill("vessel")
 
 
-def stop(vessel: Vessel) -> None:
-    vessel.processes["vessel"].terminate()
-    assert vessel.processes["vessel"].wait(20) == 0
+def stop(vessel: Parts) -> None:
+    vessel.stop("vessel")
 
 
-def incidents(vessel: Vessel) -> list[tuple[str, dict[str, Any]]]:
+def incidents(vessel: Parts) -> list[tuple[str, dict[str, Any]]]:
     """Everything in INCIDENTS: (Nats-Msg-Id, body), in order."""
     return [(headers["Nats-Msg-Id"], json.loads(data)) for _, _, headers, data in vessel.nats.read("INCIDENTS")]
 
 
-def devices_of(vessel: Vessel) -> set[str]:
+def devices_of(vessel: Parts) -> set[str]:
     return {body["scope"][0]["device_id"] for _, body in incidents(vessel)}
 
 
-def wait_for(vessel: Vessel, *devices: str) -> None:
+def wait_for(vessel: Parts, *devices: str) -> None:
     until(lambda: set(devices) <= devices_of(vessel), seconds=20, what=f"incidents of {devices}")
 
 
-def command(vessel: Vessel, *words: str) -> subprocess.CompletedProcess[str]:
+def command(vessel: Parts, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "NATS_URL": vessel.nats.url,
@@ -75,7 +70,7 @@ def command(vessel: Vessel, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(WATCHKEEPER), *words], env=environment, capture_output=True, text=True, timeout=90)
 
 
-def refused(vessel: Vessel) -> str:
+def refused(vessel: Parts) -> str:
     done = command(vessel, "run", "vessel")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
@@ -83,7 +78,7 @@ def refused(vessel: Vessel) -> str:
     return str(said)
 
 
-def undisturbed(vessel: Vessel, folder: Path) -> list[str]:
+def undisturbed(vessel: Parts, folder: Path) -> list[str]:
     """What one run without any disturbance makes of all that TELEMETRY holds."""
     capture_to(vessel.nats.config, folder / "all.ndjson", stream="TELEMETRY", first=1, count=None)
     lines: list[str] = []
@@ -97,7 +92,7 @@ def told(body: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def test_a_destroyed_store_is_refused_and_rebuilt_and_each_revision_is_there_once(
-    vessel: Vessel, tmp_path: Path
+    vessel: Parts, tmp_path: Path
 ) -> None:
     start(vessel)
     publish(vessel.nats, [*attack("gw-1", 5), *attack("gw-2", 3)])
@@ -134,7 +129,7 @@ def test_a_destroyed_store_is_refused_and_rebuilt_and_each_revision_is_there_onc
         assert set(ids.values()) <= {1}, name
 
 
-def test_an_old_store_is_moved_aside_and_what_cannot_be_rebuilt_is_said(vessel: Vessel) -> None:
+def test_an_old_store_is_moved_aside_and_what_cannot_be_rebuilt_is_said(vessel: Parts) -> None:
     start(vessel)
     publish(vessel.nats, attack("gw-old", 3))
     wait_for(vessel, "gw-old")
@@ -168,7 +163,7 @@ def test_an_old_store_is_moved_aside_and_what_cannot_be_rebuilt_is_said(vessel: 
     wait_for(vessel, "gw-new")
 
 
-def test_a_rebuild_begins_at_a_time(vessel: Vessel) -> None:
+def test_a_rebuild_begins_at_a_time(vessel: Parts) -> None:
     start(vessel)
     publish(vessel.nats, attack("gw-old", 3))
     wait_for(vessel, "gw-old")
@@ -211,7 +206,7 @@ def test_the_whole_system_is_rebuilt_where_it_keeps_its_streams_itself(tmp_path:
 
 
 @pytest.mark.parametrize("damage", ["recreated", "older"])
-def test_a_stream_that_is_not_the_one_that_was_read_is_refused_until_it_is_chosen(vessel: Vessel, damage: str) -> None:
+def test_a_stream_that_is_not_the_one_that_was_read_is_refused_until_it_is_chosen(vessel: Parts, damage: str) -> None:
     store, copy = vessel.nats.folder / "store", vessel.nats.folder / "copy"
     start(vessel)
     publish(vessel.nats, attack("gw-1", 3))
@@ -245,7 +240,7 @@ def test_a_stream_that_is_not_the_one_that_was_read_is_refused_until_it_is_chose
     wait_for(vessel, "gw-5")
 
 
-def test_a_second_vessel_on_the_same_store_is_refused(vessel: Vessel) -> None:
+def test_a_second_vessel_on_the_same_store_is_refused(vessel: Parts) -> None:
     start(vessel)
     said = refused(vessel)
     assert f"the recovery store {store_of(vessel)} is in use by another process" in said

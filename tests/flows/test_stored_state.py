@@ -19,8 +19,8 @@ from compose.recovery import explain
 from operators.capture import CaptureSource
 from operators.stored_state import StoredStateError
 from schemas.event import Outgoing
-from tests.flows.test_vessel import story
 from tests.support.flow import SETTINGS, run_vessel
+from tests.support.story import story
 
 STORED = Path(__file__).parent / "stored"
 CUT = 31 * 60 + 2.4

@@ -262,3 +262,20 @@ def test_real_lines_give_few_findings_and_the_same_after_a_restart(name: str) ->
     second = LogSeries.restored(shipped, pickle.loads(pickle.dumps(first.snapshot())))
     assert before + run(second, lines[1000:]) == expected
     assert second.snapshot() == whole.snapshot()
+
+
+def test_a_clock_set_back_an_hour_takes_the_windows_with_it() -> None:
+    watch = storms()
+    quiet_hours(watch, 3.0)
+    [fired] = burst(watch, 3 * HOUR, 300, 60.0, level="error", template=2)
+    assert fired.state == "firing"
+    now = 2 * HOUR + 60
+    watch.rewind(at(now))
+    after = [found for n in range(20) for found in feed(watch, now + 30.0 * n)]
+    assert [each.state for each in after] == ["cleared"]  # after its calm windows, not an hour later
+    assert after[0].at <= at(now + 400)
+    again = burst(watch, now + 700, 300, 60.0, level="error", template=3)
+    assert [each.state for each in again] == ["firing"]
+    assert watch.counts == {}
+    watch.rewind(at(now + 800))  # nothing lies ahead: nothing moves
+    assert feed(watch, now + 801) == []
