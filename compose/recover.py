@@ -54,6 +54,11 @@ class Beginning:
         """Whether earlier messages existed and are not read again."""
         return self.sequence > 1
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read."""
+        return self.sequence > self.last
+
 
 @dataclass(frozen=True)
 class Rebuilt:
@@ -204,7 +209,7 @@ def _count(part: FlowPart, name: str) -> int:
 
 def _lost(flow: FlowName, settings: Settings, starts: Mapping[str, Beginning]) -> tuple[OpenIncident, ...]:
     """Incidents that are open by what was told of them, and began before the start: the state knows nothing of them."""
-    if flow not in ("vessel", "correlate") or not any(each.is_cut for each in starts.values()):
+    if flow not in ("vessel", "correlate"):
         return ()
     incidents = OpenIncidents()
 

@@ -53,7 +53,9 @@ def recover_flow(
         f"{rebuilt.published} is new"
     )
     for name, each in rebuilt.starts.items():
-        if each.is_cut:
+        if each.is_empty and len(rebuilt.starts) == 1:
+            say(f"{name} holds nothing to read from there on: nothing can be rebuilt", lead="note: ")
+        elif each.is_cut:
             when = f" ({each.at:%Y-%m-%d %H:%M:%S} UTC)" if each.at is not None else ""
             why = "it has nothing earlier" if each.sequence == each.kept else "as you asked"
             say(
