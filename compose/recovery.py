@@ -18,6 +18,9 @@ PARTITIONS: Final = 1
 LITTLE_FREE: Final = 1024 * 1024
 """Bytes; with less than this an SQLite error is put down to the full disk."""
 
+DAMAGED: Final = ("DatabaseCorrupt", "NotADatabase", "no such table")
+"""What SQLite says of a store that is not whole; everything else is the disk's or the system's."""
+
 Traces = Callable[[], str | None]
 """What shows that a flow has run before although it has no recovery store; None when nothing does."""
 
@@ -126,7 +129,8 @@ def _declared_partitions(path: Path) -> int:
             row = connection.execute("SELECT MAX(part_count) FROM parts").fetchone()
             said = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
-        if not isinstance(error, sqlite3.DatabaseError) or _is_full(path.parent):
+        is_damaged = not isinstance(error, sqlite3.OperationalError) or "no such table" in str(error)
+        if not is_damaged or _is_full(path.parent):
             raise RecoveryError(f"{path}: cannot be opened ({error}): {_space(path.parent)}") from error
         raise RecoveryError(f"{path}: not a readable recovery store ({error}). {remedy(path.parent)}") from error
     if said != "ok":
@@ -174,7 +178,9 @@ def explain(error: BaseException, folder: Path) -> RecoveryError | None:
             return RecoveryError(f"{folder}: the disk is full, the epoch was not committed: {_space(folder)}")
         if "SqliteFailure" in text:
             said = text.partition("SqliteFailure")[2][:200]
-            return RecoveryError(f"{folder}: the recovery store failed {said}. {remedy(folder)}")
+            damaged = any(word in text for word in DAMAGED)
+            then = remedy(folder) if damaged else f"Check the disk and who may write there; {_space(folder)}"
+            return RecoveryError(f"{folder}: the recovery store failed {said}. {then}")
     return None
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -147,6 +148,21 @@ def test_a_disk_that_is_full_at_the_first_start_leaves_no_half_store(small_disk:
     assert "No space left" in said or "KiB are free" in said
     filler.unlink()
     run_once(small_disk)
+
+
+def test_a_disk_that_takes_no_more_of_a_file_ends_the_flow_with_the_remedy(tmp_path: Path) -> None:
+    """What a quota does; needs no file system of its own."""
+    with running("count", tmp_path) as (process, port):
+        wait_ready(port)
+        wait_counted(port)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+        code, _, err = finish(process)
+    assert code == 1, err
+    [said] = ours(err)
+    assert f"{store_of(tmp_path)}: the recovery store failed" in said
+    assert "Check the disk and who may write there" in said
+    assert "Traceback" not in err
+    run_once(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["other version", "other shape"])
