@@ -1,9 +1,10 @@
 """`watchkeeper recover`: a flow's state anew, from its streams."""
 
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -12,6 +13,9 @@ from rich.progress import Progress
 from compose.cli.edge import advise, fail, guarded, read_settings, say
 from compose.errors import EXIT_CONFIGURATION, EXIT_FAILED
 from compose.launch import FlowName, prepare_process
+
+if TYPE_CHECKING:
+    from compose.recover import Rebuilt
 
 MAX_LISTED = 20
 
@@ -46,37 +50,45 @@ def recover_flow(
         rebuilt = guarded(
             lambda: recover(flow, settings, begin, lambda read, total: bar.update(task, completed=read, total=total))
         )
+    _tell(rebuilt)
+    if not rebuilt.finished:
+        say(f"interrupted; the next start of the {flow} flow goes on with it")
+        raise typer.Exit(EXIT_FAILED)
+    advise("the state is rebuilt; next:", f"run {flow}")
+
+
+def _tell(rebuilt: "Rebuilt") -> None:
+    """What became of it, and what could not be rebuilt."""
     if rebuilt.moved is not None:
         say(f"the old recovery store is kept as {rebuilt.moved}")
     say(
         f"{rebuilt.read} messages read again, {rebuilt.skipped} of what they led to was published already, "
         f"{rebuilt.published} is new"
     )
-    for name, each in rebuilt.starts.items():
-        if each.is_empty and len(rebuilt.starts) == 1:
-            say(f"{name} holds nothing to read from there on: nothing can be rebuilt", lead="note: ")
-        elif each.is_cut:
-            when = f" ({each.at:%Y-%m-%d %H:%M:%S} UTC)" if each.at is not None else ""
-            why = "it has nothing earlier" if each.sequence == each.kept else "as you asked"
-            say(
-                f"{name} was read from message {each.sequence}{when} on, {why}: what was learnt from earlier messages "
-                "is not rebuilt, and what began earlier may be told again as a new incident",
-                lead="note: ",
-            )
-    for name, count in sorted(rebuilt.unclaimed.items()):
-        say(
-            f"{count} messages in {name} did not come again: they are older than the start, or policy or program "
-            "have changed since",
-            lead="note: ",
-        )
+    for note in _notes(rebuilt):
+        say(note, lead="note: ")
     if rebuilt.lost:
         say(f"{len(rebuilt.lost)} incidents were open and cannot be rebuilt; they stay as last told:", lead="note: ")
         for incident in rebuilt.lost[:MAX_LISTED]:
             typer.echo(f"  {incident.incident_id}  {incident.title} (since {incident.opened_at:%Y-%m-%d %H:%M} UTC)")
-    if not rebuilt.finished:
-        say(f"interrupted; the next start of the {flow} flow goes on with it")
-        raise typer.Exit(EXIT_FAILED)
-    advise("the state is rebuilt; next:", f"run {flow}")
+
+
+def _notes(rebuilt: "Rebuilt") -> Iterator[str]:
+    for name, each in rebuilt.starts.items():
+        if each.is_empty and len(rebuilt.starts) == 1:
+            yield f"{name} holds nothing to read from there on: nothing can be rebuilt"
+        elif each.is_cut:
+            when = f" ({each.at:%Y-%m-%d %H:%M:%S} UTC)" if each.at is not None else ""
+            why = "it has nothing earlier" if each.sequence == each.kept else "as you asked"
+            yield (
+                f"{name} was read from message {each.sequence}{when} on, {why}: what was learnt from earlier messages "
+                "is not rebuilt, and what began earlier may be told again as a new incident"
+            )
+    for name, count in sorted(rebuilt.unclaimed.items()):
+        yield (
+            f"{count} messages in {name} did not come again: they are older than the start, or policy or program "
+            "have changed since"
+        )
 
 
 def read_start(text: str) -> int | datetime | Literal["first"]:
