@@ -28,7 +28,7 @@ def test_an_anomaly_gets_the_context_it_was_published_with(tmp_path: Path) -> No
     assert record_contexts(path, [later]) == 1  # the first publication counts
 
     source = ContextSource(cast(Reader, NoReader()), EnrichPolicy(), recorded=RecordedContexts(path))
-    found = source.at_once(Asker(detected, None))
+    found = source.at_once(Asker(detected, lambda anomaly, device_type: None))
     assert found is not None
     assert (found.context, found.missing) == (known, "context without last incident: away")
     assert Enricher({}).enrich(detected, *found) == then

@@ -241,6 +241,7 @@ def test_another_writer_on_the_same_stream_disturbs_nothing(
     other = threading.Thread(target=disturb)
     other.start()
     try:
+        until(lambda: nats_server.last_sequence("S") > 60, what="the other one at work")
         part = open_part()
         part.write_batch(outs(1, 300))
         part.snapshot()
