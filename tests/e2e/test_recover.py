@@ -25,7 +25,10 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def vessel(tmp_path: Path) -> Iterator[Parts]:
+def vessel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
+    """The server forgets ids after a second, so that nothing but our reading back keeps a second copy away."""
+    streams = {name: {"duplicate_window_s": 1} for name in ("ANOMALIES", "INCIDENTS", "INSIGHTS", "OPS")}
+    monkeypatch.setenv("WATCHKEEPER_STREAMS", json.dumps(streams))
     with parts_in(tmp_path) as found:
         yield found
 
