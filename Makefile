@@ -42,6 +42,7 @@ bench: install   ## measure everything; NAB_DIR and CAPTURES_DIR name the public
 	$(PY) -m tests.bench.captures --json --pictures docs/pictures --table docs/pictures/captures.md
 	$(PY) -m tests.bench.quiet_day --json
 	$(PY) -m tests.bench.correlation --json
+	$(PY) -m tests.bench.throughput --json
 
 bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.detectors --json --quick
@@ -50,6 +51,7 @@ bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.captures --json --quick
 	$(PY) -m tests.bench.quiet_day --json --quick
 	$(PY) -m tests.bench.correlation --json --quick
+	$(PY) -m tests.bench.throughput --json --quick
 
 torture: install ## kill the parts at random moments under load, 130 times: nothing may be lost, doubled or wrong
 	$(PY) -m tests.torture --json

@@ -57,6 +57,7 @@ class Server:
         self.folder = folder
         self.port = free_port()
         self.max_payload = MAX_PAYLOAD
+        self.sync_interval = "always"
         self.login: tuple[str, str] | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -76,7 +77,8 @@ class Server:
         lines = [
             f"listen: 127.0.0.1:{self.port}",
             f"max_payload: {self.max_payload}",
-            f'jetstream {{ store_dir: "{self.folder / "store"}", sync_interval: always, max_file_store: 20GB }}',
+            f'jetstream {{ store_dir: "{self.folder / "store"}", sync_interval: {self.sync_interval}, '
+            "max_file_store: 20GB }",
         ]
         if self.login is not None:
             lines.append(f'authorization {{ user: "{self.login[0]}", password: "{self.login[1]}" }}')

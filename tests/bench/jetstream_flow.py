@@ -1,0 +1,200 @@
+"""A flow on a real JetStream, in a process of its own, over what a stream holds: how long that took.
+
+`python -m tests.bench.jetstream_flow vessel|detect|floor LAST` reads TELEMETRY up to that sequence and prints a
+Run as JSON. Time counts from the first message handed on until everything that follows
+from the last one is acknowledged and committed. vessel and detect run as shipped: profile core-fast, recovery
+on, the shipped epoch (or WATCHKEEPER_EPOCH_S and others); there is no ClickHouse, so nothing is enriched. The
+floor is the same source, each payload read with json.loads and dropped.
+"""
+
+import cProfile
+import json
+import os
+import pstats
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any, NamedTuple
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.testing import run_main
+
+from compose.recovery import prepare_recovery
+from flows.detect import OUTPUT_STREAMS as DETECT_STREAMS
+from flows.detect import detect_alone
+from flows.vessel import OUTPUT_STREAMS as VESSEL_STREAMS
+from flows.vessel import vessel
+from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig
+from operators.observability import FlowMetrics, configure_logging
+from schemas.event import RawMessage
+from schemas.settings import Settings
+from tests.bench.flow_run import profile_policy
+from tests.support.nats import Server
+
+CHILD_S = 600
+
+
+class Run(NamedTuple):
+    """What one run took: seconds by the clock and of processor, and messages."""
+
+    seconds: float
+    cpu_seconds: float
+    messages: int
+
+    @property
+    def rate(self) -> float:
+        """Messages a second."""
+        return self.messages / self.seconds
+
+
+class Stopwatch:
+    """When the first message was handed on."""
+
+    def __init__(self) -> None:
+        self.began = self.cpu_began = 0.0
+        self.messages = 0
+
+    def count(self, messages: int) -> None:
+        """So many more have been handed on."""
+        if not self.messages and messages:
+            self.began, self.cpu_began = perf_counter(), process_time()
+        self.messages += messages
+
+    def stop(self) -> Run:
+        """Everything is done."""
+        return Run(perf_counter() - self.began, process_time() - self.cpu_began, self.messages)
+
+
+class UntilSource(FixedPartitionedSource[RawMessage, Any]):
+    """A JetStreamSource that ends after a sequence of its one stream."""
+
+    def __init__(self, source: JetStreamSource, last: int, watch: Stopwatch) -> None:
+        self._source = source
+        self._last = last
+        self._watch = watch
+
+    def list_parts(self) -> list[str]:
+        return self._source.list_parts()
+
+    def build_part(self, step_id: str, for_part: str, resume_state: Any) -> StatefulSourcePartition[RawMessage, Any]:
+        return _UntilPart(self._source.build_part(step_id, for_part, resume_state), self._last, self._watch)
+
+
+class _UntilPart(StatefulSourcePartition[RawMessage, Any]):
+    def __init__(self, part: StatefulSourcePartition[RawMessage, Any], last: int, watch: Stopwatch) -> None:
+        self._part = part
+        self._last = last
+        self._watch = watch
+
+    def next_batch(self) -> Any:
+        if (self._part.snapshot()["sequence"] or 0) >= self._last:
+            raise StopIteration
+        batch: Any = self._part.next_batch()
+        self._watch.count(len(batch))
+        return batch
+
+    def snapshot(self) -> Any:
+        return self._part.snapshot()
+
+    def close(self) -> None:
+        self._part.close()
+
+
+class Nowhere(DynamicSink[Any]):
+    """Drops everything."""
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> StatelessSinkPartition[Any]:
+        return _Nowhere()
+
+
+class _Nowhere(StatelessSinkPartition[Any]):
+    def write_batch(self, items: list[Any]) -> None:
+        pass
+
+
+def floor_flow(source: Any) -> Dataflow:
+    """Read each payload, and drop it."""
+
+    def read(batch: list[RawMessage]) -> Iterator[None]:
+        for raw in batch:
+            if raw.data:
+                json.loads(raw.data)
+        return iter(())
+
+    flow = Dataflow("floor")
+    op.output("nowhere", op.flat_map_batch("read", op.input("telemetry", flow, source), read), Nowhere())
+    return flow
+
+
+def run(kind: str, last: int, settings: Settings) -> Run:
+    """Run one flow in this process, up to a sequence of TELEMETRY."""
+    nats, metrics, watch = NatsConfig.of(settings), FlowMetrics(kind), Stopwatch()
+    stop = threading.Event()
+    source: Any = UntilSource(
+        JetStreamSource(
+            nats,
+            ["TELEMETRY"],
+            window=settings.source_window,
+            batch=settings.source_batch,
+            metrics=metrics,
+            stop=stop,
+            ticks=kind != "floor",
+        ),
+        last,
+        watch,
+    )
+    if kind == "floor":
+        run_main(floor_flow(source))
+        return watch.stop()
+    wire, streams = {"vessel": (vessel, VESSEL_STREAMS), "detect": (detect_alone, DETECT_STREAMS)}[kind]
+    sink = JetStreamSink(nats, streams, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
+    flow = wire(source, sink, profile_policy("core-fast"), settings, metrics)
+    recovery = prepare_recovery(settings.recovery_dir(kind))
+    run_main(flow, epoch_interval=timedelta(seconds=settings.epoch_s), recovery_config=recovery)
+    return watch.stop()
+
+
+def in_child(kind: str, server: Server, last: int, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start a run in a process of its own; environment: settings by their names."""
+    set_by_us = {
+        "NATS_URL": server.url,
+        "WATCHKEEPER_DATA_DIR": str(folder),
+        "WATCHKEEPER_LOG_LEVEL": "warning",
+        **environment,
+    }
+    command = [sys.executable, "-m", "tests.bench.jetstream_flow", kind, str(last)]
+    return subprocess.Popen(command, env={**os.environ, **set_by_us}, stdout=subprocess.PIPE, text=True)
+
+
+def result(child: subprocess.Popen[str]) -> Run:
+    """Wait for the child's Run."""
+    said, _ = child.communicate(timeout=CHILD_S)
+    if child.returncode:
+        raise RuntimeError(f"a run ended with {child.returncode}, see its log above")
+    return Run(*json.loads(said))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The child; with BENCH_PROFILE set, the costs of the worker's thread go to standard error."""
+    kind, last = arguments
+    settings = Settings.load()
+    configure_logging(settings.log_level, settings.log_format)
+    profiler = cProfile.Profile() if os.environ.get("BENCH_PROFILE") else None
+    if profiler is None:
+        done = run(kind, int(last), settings)
+    else:
+        done = profiler.runcall(run, kind, int(last), settings)
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
+    sys.stdout.write(json.dumps(done))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,75 @@
+"""A real nats-server with a backlog in its TELEMETRY, for benchmarks."""
+
+import asyncio
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event
+
+from nats.aio.client import Client
+
+from operators.jetstream import ensure_streams
+from operators.observability import configure_logging
+from schemas.settings import Settings
+from tests.bench.telemetry_load import Wire
+from tests.support.nats import Server
+
+CHUNK = 2000
+"""Messages between two acknowledgements; the server queues 10,000 at most."""
+
+
+@contextmanager
+def store() -> Iterator[Server]:
+    """A server with the shipped streams (file storage) in a folder that goes away afterwards."""
+    configure_logging("warning")
+    with tempfile.TemporaryDirectory(prefix="watchkeeper-bench-") as folder:
+        server = Server(Path(folder) / "nats")
+        server.sync_interval = "2m"  # a backlog is read, not written; who publishes asks for "always" himself
+        server.start()
+        try:
+            make_streams(server)
+            yield server
+        finally:
+            server.kill()
+
+
+def make_streams(server: Server) -> None:
+    """The streams as shipped."""
+    ensure_streams(server.config, Settings().stream_table(), stop=Event())
+
+
+def fill(server: Server, messages: Iterable[Wire]) -> int:
+    """Publish messages in order; the last sequence of TELEMETRY, which must have them all."""
+
+    async def work(client: Client) -> int:
+        count = 0
+        for count, message in enumerate(messages, start=1):
+            if count % CHUNK:
+                await client.publish(message.subject, message.data)
+            else:
+                await client.request(message.subject, message.data, timeout=30)
+        await client.flush()
+        return count
+
+    before = server.last_sequence("TELEMETRY")
+    wanted = before + server.run(work)
+    asyncio.run(_until_there(server, wanted))
+    return wanted
+
+
+async def _until_there(server: Server, wanted: int) -> None:
+    for _ in range(200):
+        with suppress(AssertionError):
+            if await asyncio.to_thread(server.last_sequence, "TELEMETRY") >= wanted:
+                return
+        await asyncio.sleep(0.05)
+    raise RuntimeError(f"TELEMETRY ends before {wanted}: the server lost messages")
+
+
+def forget_outputs(server: Server) -> None:
+    """Make every stream but TELEMETRY anew, so that the next run publishes afresh."""
+    for name in Settings().stream_table():
+        if name != "TELEMETRY":
+            server.api(f"STREAM.DELETE.{name}")
+    make_streams(server)
