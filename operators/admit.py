@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 
 import bytewax.operators as op
 from bytewax.dataflow import Stream, operator
@@ -14,6 +15,10 @@ from policy import PolicySet
 from schemas.base import Level
 from schemas.event import Event
 from schemas.telemetry import LogMessage, MetricSample
+
+Labels = tuple[tuple[str, str], ...]
+
+_body = itemgetter(Event._fields.index("body"))
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,13 @@ class Rules:
 class Admitter:
     """Drops log lines below the minimum level, cuts long ones and redacts the rest.
 
-    Of a sample the labels are redacted; everything else passes untouched. Keeps no state.
+    Of a sample the labels are redacted; everything else passes untouched. Keeps no state (but remembers
+    what becomes of the last 10,000 sets of labels, which are few).
     """
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
+        self._labels = lru_cache(maxsize=10_000)(self._redacted_labels)
 
     def admit(self, line: LogMessage) -> tuple[LogMessage | None, Counter[str]]:
         """The line as it goes on, or None when it is dropped; and what was redacted in it."""
@@ -52,8 +59,12 @@ class Admitter:
 
     def relabel(self, sample: MetricSample) -> tuple[MetricSample | None, Counter[str]]:
         """The sample with its labels redacted, and what was; series that differed by that become one."""
-        labels, found = self.rules.redactor.value(sample.labels)
-        return (sample.model_copy(update={"labels": labels}) if found else sample), found
+        labels, found = self._labels(tuple(sample.labels.items()))
+        return (sample.model_copy(update={"labels": dict(labels)}) if found else sample), found
+
+    def _redacted_labels(self, labels: Labels) -> tuple[Labels, Counter[str]]:
+        clean, found = self.rules.redactor.value(dict(labels))
+        return tuple(clean.items()), found
 
 
 def _cut(text: str, limit: int) -> str:
@@ -75,24 +86,34 @@ def admit(step_id: str, up: Stream[Event], *, policy: PolicySet, metrics: FlowMe
     """Let pass what policy admits; what is dropped or redacted is counted by reason or kind. Stateless."""
     admitter = lru_cache(maxsize=1000)(lambda ship_id: Admitter(rules_of(policy, ship_id)))
 
+    def checked(event: Event) -> Event | None:
+        body = event.body
+        admitted: LogMessage | MetricSample | None
+        if isinstance(body, MetricSample):
+            admitted, redacted = admitter(body.ship_id).relabel(body)
+        elif isinstance(body, LogMessage):
+            admitted, redacted = admitter(body.ship_id).admit(body)
+        else:
+            return event
+        for kind, count in redacted.items():
+            metrics.redacted.labels(kind).inc(count)
+        if admitted is None:
+            metrics.dropped.labels("level").inc()
+            return None
+        return event if admitted is body else event._replace(body=admitted)
+
     def pass_on(batch: list[Event]) -> Iterable[Event]:
-        for kind, count in Counter(type(event.body).__name__ for event in batch).items():
-            metrics.events.labels(kind).inc(count)
+        kinds = Counter(map(type, map(_body, batch)))
+        for kind, count in kinds.items():
+            metrics.events.labels(kind.__name__).inc(count)
+        out = []
         for event in batch:
             body = event.body
-            admitted: LogMessage | MetricSample | None
-            if isinstance(body, MetricSample) and body.labels:
-                admitted, redacted = admitter(body.ship_id).relabel(body)
-            elif isinstance(body, LogMessage):
-                admitted, redacted = admitter(body.ship_id).admit(body)
-            else:
-                yield event
-                continue
-            for kind, count in redacted.items():
-                metrics.redacted.labels(kind).inc(count)
-            if admitted is None:
-                metrics.dropped.labels("level").inc()
-            else:
-                yield event if admitted is body else event._replace(body=admitted)
+            # nothing to do for a sample without labels, and most have none
+            if type(body) is MetricSample and not body.labels:
+                out.append(event)
+            elif (passed := checked(event)) is not None:
+                out.append(passed)
+        return out
 
     return op.flat_map_batch("pass_on", up, pass_on)

@@ -34,7 +34,8 @@ UtcDatetime = Annotated[datetime, AfterValidator(to_utc)]
 TrackingId = Annotated[str, Field(pattern=UUID_PATTERN)]
 """The UUID of one input event, lower case."""
 
-Name = Annotated[str, Field(min_length=1, max_length=256)]
+MAX_NAME: Final = 256
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 """A ship, device, service or metric name."""
 
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]

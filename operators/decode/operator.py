@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 
 import bytewax.operators as op
 import structlog
@@ -49,15 +50,13 @@ def decode(
         redactor_of(policy, ship_id).payload,
     )
 
-    def read(batch: list[RawMessage]) -> Iterable[Event | Refused]:
-        for raw in batch:
-            yield from decoder.decode(raw)
+    def read(batch: list[RawMessage]) -> Iterable[list[Event | Refused]]:
+        # what one batch gives travels as one item to the two streams: most of it goes to the first, whole
+        return (list(chain.from_iterable(map(decoder.decode, batch))),)
 
     said = [-1]  # one line in the log a message, however many letters it gives
 
-    def dead_letter(item: Event | Refused) -> DeadLetter | None:
-        if isinstance(item, Event):
-            return None
+    def dead_letter(item: Refused) -> DeadLetter:
         metrics.dead_letters.labels(item.code).inc()
         letter = item.letter
         if letter.index > 0 and letter.sequence == said[0]:
@@ -74,9 +73,12 @@ def decode(
         )
         return letter
 
+    def dead_letters(items: list[Event | Refused]) -> Iterable[DeadLetter]:
+        return [dead_letter(item) for item in items if isinstance(item, Refused)]
+
     items = op.flat_map_batch("read", up, read)
-    return DecodeOut(op.filter_map("events", items, _event), op.filter_map("dead_letters", items, dead_letter))
+    return DecodeOut(op.flat_map("events", items, _events), op.flat_map("dead_letters", items, dead_letters))
 
 
-def _event(item: Event | Refused) -> Event | None:
-    return item if isinstance(item, Event) else None
+def _events(items: list[Event | Refused]) -> Iterable[Event]:
+    return [item for item in items if isinstance(item, Event)]

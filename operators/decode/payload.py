@@ -31,11 +31,11 @@ def read_items(data: bytes, max_bytes: int, max_items: int) -> list[Any]:
     """
     if len(data) > max_bytes:
         raise Unreadable("too_large", f"message of {len(data)} bytes, at most {max_bytes} are read")
-    if not data.strip():
-        raise Unreadable("empty", "empty message, expected JSON")
     try:
         value = from_json(data)
     except ValueError as error:
+        if not data.strip():
+            raise Unreadable("empty", "empty message, expected JSON") from None
         value = _lines(data, error)
     items = value if isinstance(value, list) else [value]
     if not items:

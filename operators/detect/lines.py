@@ -73,8 +73,6 @@ class LineTable:
             cause = Cause(source, line.tracking_id, line.ts, line.level, incident_type)
             for finding in ship.observe(line, event.at):
                 yield self._found(event, line.ship_id, finding, cause)
-            if (counts := ship.take_counts()) is not None:
-                self._count(line.ship_id, counts)
 
     def tick(self, event: Event) -> Iterator[Event]:
         """Serve all deadlines up to the tick."""
@@ -100,8 +98,16 @@ class LineTable:
         for ship_id, ship in self._ships.items():
             ship.expire(event.at - timedelta(seconds=self._policy.for_ship(ship_id).detect.series_expiry_s))
 
-    def _count(self, ship_id: str, counts: Counter[str]) -> None:
-        self.counts.update(counts)
+    def take_counts(self) -> Counter[str]:
+        """What was not judged since the last call, by reason."""
+        out, self.counts = self.counts, Counter()
+        for ship_id, ship in self._ships.items():
+            if (counts := ship.take_counts()) is not None:
+                out.update(counts)
+                self._told_caps(ship_id, counts)
+        return out
+
+    def _told_caps(self, ship_id: str, counts: Counter[str]) -> None:
         for reason in CAPS.keys() & counts.keys():
             if (ship_id, reason) not in self._told:
                 self._told.add((ship_id, reason))

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 from zlib import crc32
 
@@ -19,6 +21,7 @@ from operators.observability import FlowMetrics
 from operators.stored_state import reading_state
 from policy import PolicySet
 from schemas.anomaly import AnomalyDetected
+from schemas.base import Pos
 from schemas.event import Event
 from schemas.ops import OpsTick
 from schemas.telemetry import LogMessage, MetricSample, series_id
@@ -39,16 +42,28 @@ LOG_SLOTS = 8
 """State keys of log lines, by ship: templates are a ship's, and deadlines of lines need every tick."""
 
 
-class DetectLogic(StatefulBatchLogic[Event, Found, dict[str, Any]]):
-    """Feeds one slot in order of position; time comes from the log alone, so it never asks to be woken."""
+Routed = tuple[Pos, str, Event]
+"""An event for a slot: its position, the name of its series (samples only, else empty) and itself."""
+
+_pos = itemgetter(0)
+
+
+class DetectLogic(StatefulBatchLogic[list[Routed], Found, dict[str, Any]]):
+    """Feeds one slot in order of position; time comes from the log alone, so it never asks to be woken.
+
+    It takes lists: what a batch of the log has for one slot travels as one item.
+    """
 
     def __init__(self, slot: DetectSlot, metrics: FlowMetrics) -> None:
         self._slot = slot
         self._metrics = metrics
 
-    def on_batch(self, values: list[Event]) -> tuple[Iterable[Found], bool]:
+    def on_batch(self, values: list[list[Routed]]) -> tuple[Iterable[Found], bool]:
         """Take the events of one batch."""
-        out = [found for event in sorted(values, key=_pos) for found in self._slot.process(event)]
+        process = self._slot.process
+        out: list[Found] = []
+        for _, series, event in sorted(chain.from_iterable(values), key=_pos):
+            out.extend(process(event, series))
         for found in out:
             if isinstance(found, Event):
                 _tell(found, self._metrics)
@@ -97,10 +112,6 @@ class SilenceLogic(StatefulBatchLogic[Found, Event, dict[str, Any]]):
         return self._board.snapshot()
 
 
-def _pos(event: Event) -> tuple[int, int]:
-    return event.pos
-
-
 def _notes_first(item: Found) -> tuple[tuple[int, int], bool]:
     return item.pos, not isinstance(item, SilenceNote)
 
@@ -139,20 +150,26 @@ def detect(
     the log lines' templates and rates where a slot starts without state.
     """
 
-    def to_slots(batch: list[Event]) -> Iterable[tuple[str, Event]]:
+    def to_slots(batch: list[Event]) -> Iterable[tuple[str, list[Routed]]]:
+        of_samples: dict[int, list[Routed]] = {}
+        others: dict[str, list[Routed]] = {}
         for event in batch:
-            body = event.body
-            if isinstance(body, MetricSample):
-                yield slot_of(series_id(body), slots), event
+            pos, at, body = event
+            if type(body) is MetricSample:
+                series = series_id(body)
+                of_samples.setdefault(crc32(series.encode()) % slots, []).append((pos, series, event))
             elif isinstance(body, LogMessage):
-                yield f"log{slot_of(body.ship_id, LOG_SLOTS)}", event
+                others.setdefault(f"log{slot_of(body.ship_id, LOG_SLOTS)}", []).append((pos, "", event))
             elif isinstance(body, OpsTick):
-                yield "log0", event
-                copy = event._replace(body=SlotTick(ship_id=body.ship_id))
-                yield from ((key, copy) for key in other_log_slots)
-                yield str(int(event.at.timestamp()) % slots), copy
+                others.setdefault("log0", []).append((pos, "", event))
+                copy = (pos, "", event._replace(body=SlotTick(ship_id=body.ship_id)))
+                for key in other_log_slots:
+                    others.setdefault(key, []).append(copy)
+                of_samples.setdefault(int(at.timestamp()) % slots, []).append(copy)
             else:
-                yield "log0", event
+                others.setdefault("log0", []).append((pos, "", event))
+        yield from ((str(slot), routed) for slot, routed in of_samples.items())
+        yield from others.items()
 
     def build(resume: dict[str, Any] | None) -> DetectLogic:
         known = history if resume is None else None
@@ -170,7 +187,7 @@ def detect(
         return SilenceLogic(board, metrics)
 
     other_log_slots = [f"log{slot}" for slot in range(1, LOG_SLOTS)]
-    keyed: KeyedStream[Event] = op.flat_map_batch("to_slots", up, to_slots)
+    keyed: KeyedStream[list[Routed]] = op.flat_map_batch("to_slots", up, to_slots)
     found = op.key_rm("unkey", op.stateful_batch("slots", keyed, build))
     together: KeyedStream[Found] = op.key_on("together", found, lambda item: "all")
     return op.key_rm("unkey_silence", op.stateful_batch("silence", together, build_board))

@@ -45,9 +45,12 @@ class SampleTable:
         self._resumed = float("-inf")
         self.counts: Counter[str] = Counter()
 
-    def take(self, event: Event, sample: MetricSample) -> Iterable[Found]:
-        """Take one sample; its arrival counts as a sign of life whatever its value and time."""
-        name = series_id(sample)
+    def take(self, event: Event, sample: MetricSample, name: str = "") -> Iterable[Found]:
+        """Take one sample; its arrival counts as a sign of life whatever its value and time.
+
+        name: that of its series, for who knows it already.
+        """
+        name = name or series_id(sample)
         series = self._series.get(name)
         if series is None:
             if len(self._series) >= self._max_series:

@@ -38,11 +38,11 @@ class DetectSlot:
         self._lines = LineTable(policy, max_series=max_series, history=history)
         self._expire_at: datetime | None = None
 
-    def process(self, event: Event) -> Iterable[Found]:
-        """Take one event; events must come in order."""
+    def process(self, event: Event, series: str = "") -> Iterable[Found]:
+        """Take one event; events must come in order. series: the name of a sample's series, if it is known."""
         body = event.body
         if isinstance(body, MetricSample):
-            return self._samples.take(event, body)
+            return self._samples.take(event, body, series)
         if isinstance(body, LogMessage):
             return self._lines.take(event, body)
         if isinstance(body, OpsTick):
@@ -61,9 +61,9 @@ class DetectSlot:
 
     def take_counts(self) -> Counter[str]:
         """What was not judged since the last call, by reason."""
-        counts = self._samples.counts + self._lines.counts
+        counts = self._lines.take_counts()
+        counts.update(self._samples.counts)
         self._samples.counts.clear()
-        self._lines.counts.clear()
         return counts
 
     def take_capped(self) -> list[tuple[str, str]]:

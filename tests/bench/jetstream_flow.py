@@ -26,6 +26,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import run_main
 
+from compose.launch import prepare_process
 from compose.recovery import prepare_recovery
 from flows.detect import OUTPUT_STREAMS as DETECT_STREAMS
 from flows.detect import detect_alone
@@ -185,6 +186,7 @@ def main(arguments: Sequence[str]) -> int:
     """The child; with BENCH_PROFILE set, the costs of the worker's thread go to standard error."""
     kind, last = arguments
     settings = Settings.load()
+    prepare_process()
     configure_logging(settings.log_level, settings.log_format)
     profiler = cProfile.Profile() if os.environ.get("BENCH_PROFILE") else None
     if profiler is None:

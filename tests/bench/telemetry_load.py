@@ -1,8 +1,7 @@
 """What a ship sends, in the shape that its collectors send it: samples of many series, log lines, few faults. Pure."""
 
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from schemas.identity import event_uuid
@@ -36,13 +35,15 @@ LINES: tuple[tuple[str, str, str, str], ...] = (
 """Topic, level, device, text of usual lines."""
 
 ATTACK = "Failed password for root from 203.0.113.{a} port {b} ssh2"
-FAULT_EVERY = 1000
-"""One message in so many is part of a fault."""
+FAULT_EVERY = 200
+"""One log line in so many is part of an attack: of five messages one is a line, so one message in 1,000."""
+
+ATTACKED = 40
+"""Devices that are attacked in turn."""
 
 FAULT_ROUNDS = 32
 """Samples in a row that a series in a fault shows it."""
 
-STEP = timedelta(seconds=5)
 STREAM = 0x5EA5_0000_0001
 SHIP = "ship-1"
 
@@ -55,50 +56,44 @@ class Wire(NamedTuple):
 
 
 class ShipLoad:
-    """The telemetry of one ship: series in turn, each sampled every 5 s, and log lines between.
+    """The telemetry of one ship: series in turn, and log lines between.
 
-    begin: event time of the first sample. per_message: samples a message (a scrape of one device); 1: each
-    alone. lines: of five messages, how many are log lines. The same arguments give the same bytes.
+    per_message: samples a message (a scrape of one device); 1: each alone. lines: of five messages, how many
+    are log lines. Event time is given with each message. The same arguments give the same bytes.
     """
 
-    def __init__(self, series: int, begin: datetime, *, per_message: int = 1, lines: int = 1) -> None:
+    def __init__(self, series: int, *, per_message: int = 1, lines: int = 1) -> None:
         self.series = series
-        self._begin = begin
         self._per_message = per_message
         self._lines = lines
         each = max(per_message, 20)  # series of one device
         self._devices = [f"dev-{number // each}" for number in range(series)]
         self._names = [_name(number % each) for number in range(series)]
 
-    def message(self, number: int) -> Wire:
+    def message(self, number: int, at: datetime) -> Wire:
         """Message `number`."""
         group, within = divmod(number, 5)
         if within < self._lines:
-            return self.line(group * self._lines + within)
-        return self.samples(group * (5 - self._lines) + within - self._lines)
+            return self.line(group * self._lines + within, at)
+        return self.samples(group * (5 - self._lines) + within - self._lines, at)
 
-    def messages(self, count: int) -> Iterator[Wire]:
-        """The first so many."""
-        return map(self.message, range(count))
-
-    def samples(self, number: int) -> Wire:
+    def samples(self, number: int, at: datetime) -> Wire:
         """Message `number` of those with samples."""
         first = number * self._per_message
         subject = f"metrics.ingested.system.{self._devices[first % self.series]}"
         if self._per_message == 1:
-            return Wire(subject, _json(self.sample(first)))
-        return Wire(subject, _json([self.sample(each) for each in range(first, first + self._per_message)]))
+            return Wire(subject, _json(self.sample(first, at)))
+        return Wire(subject, _json([self.sample(each, at) for each in range(first, first + self._per_message)]))
 
-    def sample(self, number: int) -> dict[str, Any]:
+    def sample(self, number: int, at: datetime) -> dict[str, Any]:
         """Sample `number`: round by round, one of each series."""
         turn, series = divmod(number, self.series)
         _, unit, usual, strays, fault = METRICS[series % len(METRICS)]
         noise = _noise(number)
-        is_fault = (series * 7919 + turn // FAULT_ROUNDS) % FAULT_EVERY == 0
-        offset = STEP * (series / self.series)
+        is_fault = (series * 7919 + turn // FAULT_ROUNDS) % 1000 == 0
         body: dict[str, Any] = {
             "tracking_id": event_uuid(STREAM, number, 0),
-            "ts": _text(self._begin + turn * STEP + offset),
+            "ts": _text(at),
             "service": "node",
             "device_id": self._devices[series],
             "metric_name": self._names[series],
@@ -109,25 +104,22 @@ class ShipLoad:
             body["labels"] = {"interface": f"eth{series // 10 % 4}"}
         return body
 
-    def line(self, number: int) -> Wire:
+    def line(self, number: int, at: datetime) -> Wire:
         """Log line `number`."""
         topic, level, device, text = LINES[number % len(LINES)]
+        drawn = number * 2654435761 % 2**32
+        place = drawn % 4
         if number % FAULT_EVERY == FAULT_EVERY // 2:
             topic, level, device, text = "security.sshd", "error", "gw", ATTACK
-        drawn = number * 2654435761 % 2**32
+            place = number // FAULT_EVERY % ATTACKED
         body = {
             "tracking_id": event_uuid(STREAM, number, 1),
-            "ts": _text(self._begin + STEP * (number * 4 / (self._lines or 1) / self.series)),
-            "device_id": f"{device}-{drawn % 4}",
+            "ts": _text(at),
+            "device_id": f"{device}-{place}",
             "level": level,
             "msg": text.format(a=drawn % 250, b=drawn // 250 % 60_000, c=drawn % 9000),
         }
         return Wire(f"logs.ingested.{topic}", _json(body))
-
-
-def begin_before(now: datetime, series: int, samples: int) -> datetime:
-    """When the load must begin so that its last sample is not in the future."""
-    return now - STEP * (samples // series + 2)
 
 
 def _name(number: int) -> str:

@@ -2,8 +2,9 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
@@ -12,7 +13,7 @@ from nats.aio.client import Client
 from operators.jetstream import ensure_streams
 from operators.observability import configure_logging
 from schemas.settings import Settings
-from tests.bench.telemetry_load import Wire
+from tests.bench.telemetry_load import ShipLoad
 from tests.support.nats import Server
 
 CHUNK = 2000
@@ -39,21 +40,20 @@ def make_streams(server: Server) -> None:
     ensure_streams(server.config, Settings().stream_table(), stop=Event())
 
 
-def fill(server: Server, messages: Iterable[Wire]) -> int:
-    """Publish messages in order; the last sequence of TELEMETRY, which must have them all."""
+def fill(server: Server, load: ShipLoad, count: int) -> int:
+    """Publish the first so many messages, each as of now; the last sequence of TELEMETRY, which must have them all."""
 
-    async def work(client: Client) -> int:
-        count = 0
-        for count, message in enumerate(messages, start=1):
-            if count % CHUNK:
+    async def work(client: Client) -> None:
+        for number in range(count):
+            message = load.message(number, datetime.now(UTC))
+            if number % CHUNK:
                 await client.publish(message.subject, message.data)
             else:
                 await client.request(message.subject, message.data, timeout=30)
         await client.flush()
-        return count
 
-    before = server.last_sequence("TELEMETRY")
-    wanted = before + server.run(work)
+    wanted = server.last_sequence("TELEMETRY") + count
+    server.run(work)
     asyncio.run(_until_there(server, wanted))
     return wanted
 

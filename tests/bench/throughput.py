@@ -10,13 +10,12 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 from tests.bench.jetstream_flow import Run, in_child, result
 from tests.bench.report import Figure, write
-from tests.bench.telemetry_load import ShipLoad, begin_before
+from tests.bench.telemetry_load import ShipLoad
 from tests.bench.telemetry_store import fill, forget_outputs, store
 from tests.support.nats import Server
 
@@ -54,17 +53,17 @@ def report(name: str, runs: tuple[list[Run], list[Run]], per_message: int, unit:
 
 def single(messages: int, rounds: int) -> Iterator[Figure]:
     """One sample or line a message."""
-    load = ShipLoad(SERIES, begin_before(datetime.now(UTC), SERIES, messages * 4 // 5))
+    load = ShipLoad(SERIES)
     with store() as server:
-        last = fill(server, load.messages(messages))
+        last = fill(server, load, messages)
         yield from report("single", compare(server, last, rounds), 1, "messages/s")
 
 
 def batched(messages: int, rounds: int) -> Iterator[Figure]:
     """As many samples, 50 a message."""
-    load = ShipLoad(SERIES, begin_before(datetime.now(UTC), SERIES, messages), per_message=SCRAPE, lines=0)
+    load = ShipLoad(SERIES, per_message=SCRAPE, lines=0)
     with store() as server:
-        last = fill(server, load.messages(messages // SCRAPE))
+        last = fill(server, load, messages // SCRAPE)
         yield from report("batched", compare(server, last, rounds), SCRAPE, "samples/s")
 
 

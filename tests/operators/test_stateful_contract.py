@@ -30,11 +30,29 @@ Build = Callable[[dict[str, Any] | None], Logic]
 POLICY = load_policy(None)
 
 
+class Unrouted:
+    """Gives DetectLogic its events as the step does: in lists, with their places."""
+
+    def __init__(self, logic: DetectLogic) -> None:
+        self._logic = logic
+
+    def on_batch(self, values: list[Event]) -> tuple[Any, bool]:
+        half = len(values) // 2
+        routed = [[(each.pos, "", each) for each in part] for part in (values[:half], values[half:])]
+        return self._logic.on_batch(routed)
+
+    def notify_at(self) -> Any:
+        return self._logic.notify_at()
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._logic.snapshot()
+
+
 def build_detect(resume: dict[str, Any] | None) -> Logic:
     slot = DetectSlot(POLICY, max_series=100)
     if resume is not None:
         slot.restore(resume)
-    return DetectLogic(slot, FlowMetrics("test"))
+    return Unrouted(DetectLogic(slot, FlowMetrics("test")))
 
 
 def build_correlate(resume: dict[str, Any] | None) -> Logic:
