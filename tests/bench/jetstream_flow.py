@@ -1,7 +1,7 @@
 """A flow on a real JetStream, in a process of its own, over what a stream holds: how long that took.
 
-`python -m tests.bench.jetstream_flow vessel|detect|floor LAST` reads TELEMETRY up to that sequence and prints a
-Run as JSON. Time counts from the first message handed on until everything that follows
+`python -m tests.bench.jetstream_flow vessel|detect|floor FIRST LAST` reads that range of TELEMETRY and prints a Run
+as JSON. Time counts from the first message handed on until everything that follows
 from the last one is acknowledged and committed. vessel and detect run as shipped: profile core-fast, recovery
 on, the shipped epoch (or WATCHKEEPER_EPOCH_S and others); there is no ClickHouse, so nothing is enriched. The
 floor is the same source, each payload read with json.loads and dropped.
@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter, process_time, time
 from typing import Any, NamedTuple
 
 import bytewax.operators as op
@@ -43,11 +43,17 @@ CHILD_S = 600
 
 
 class Run(NamedTuple):
-    """What one run took: seconds by the clock and of processor, and messages."""
+    """What one run took: seconds by the clock and of processor, and messages.
+
+    pauses: of each epoch, the longest time in seconds in which nothing was read. began: the time (time.time())
+    of the first message.
+    """
 
     seconds: float
     cpu_seconds: float
     messages: int
+    pauses: tuple[float, ...] = ()
+    began: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -56,21 +62,35 @@ class Run(NamedTuple):
 
 
 class Stopwatch:
-    """When the first message was handed on."""
+    """When the first message was handed on, and how long the flow did not ask for more."""
 
     def __init__(self) -> None:
-        self.began = self.cpu_began = 0.0
+        self.began = self.cpu_began = self.began_at = 0.0
         self.messages = 0
+        self._asked = 0.0
+        self._pauses = [0.0]
+
+    def asks(self) -> None:
+        """The flow asks for more."""
+        now = perf_counter()
+        if self.messages:
+            self._pauses[-1] = max(self._pauses[-1], now - self._asked)
+        self._asked = now
 
     def count(self, messages: int) -> None:
         """So many more have been handed on."""
         if not self.messages and messages:
-            self.began, self.cpu_began = perf_counter(), process_time()
+            self.began, self.cpu_began, self.began_at = perf_counter(), process_time(), time()
         self.messages += messages
+
+    def epoch(self) -> None:
+        """An epoch ends; its pause is still to come, so it belongs to the next."""
+        self._pauses.append(0.0)
 
     def stop(self) -> Run:
         """Everything is done."""
-        return Run(perf_counter() - self.began, process_time() - self.cpu_began, self.messages)
+        seconds, cpu_seconds = perf_counter() - self.began, process_time() - self.cpu_began
+        return Run(seconds, cpu_seconds, self.messages, tuple(self._pauses[1:]), self.began_at)
 
 
 class UntilSource(FixedPartitionedSource[RawMessage, Any]):
@@ -95,6 +115,7 @@ class _UntilPart(StatefulSourcePartition[RawMessage, Any]):
         self._watch = watch
 
     def next_batch(self) -> Any:
+        self._watch.asks()
         if (self._part.snapshot()["sequence"] or 0) >= self._last:
             raise StopIteration
         batch: Any = self._part.next_batch()
@@ -102,6 +123,7 @@ class _UntilPart(StatefulSourcePartition[RawMessage, Any]):
         return batch
 
     def snapshot(self) -> Any:
+        self._watch.epoch()
         return self._part.snapshot()
 
     def close(self) -> None:
@@ -134,8 +156,8 @@ def floor_flow(source: Any) -> Dataflow:
     return flow
 
 
-def run(kind: str, last: int, settings: Settings) -> Run:
-    """Run one flow in this process, up to a sequence of TELEMETRY."""
+def run(kind: str, first: int, last: int, settings: Settings) -> Run:
+    """Run one flow in this process, over a range of TELEMETRY (from where it was, if its store says so)."""
     nats, metrics, watch = NatsConfig.of(settings), FlowMetrics(kind), Stopwatch()
     stop = threading.Event()
     source: Any = UntilSource(
@@ -147,6 +169,7 @@ def run(kind: str, last: int, settings: Settings) -> Run:
             metrics=metrics,
             stop=stop,
             ticks=kind != "floor",
+            start=first,
         ),
         last,
         watch,
@@ -162,7 +185,9 @@ def run(kind: str, last: int, settings: Settings) -> Run:
     return watch.stop()
 
 
-def in_child(kind: str, server: Server, last: int, folder: Path, **environment: str) -> subprocess.Popen[str]:
+def in_child(
+    kind: str, server: Server, last: int, folder: Path, *, start: int = 1, **environment: str
+) -> subprocess.Popen[str]:
     """Start a run in a process of its own; environment: settings by their names."""
     set_by_us = {
         "NATS_URL": server.url,
@@ -170,7 +195,7 @@ def in_child(kind: str, server: Server, last: int, folder: Path, **environment: 
         "WATCHKEEPER_LOG_LEVEL": "warning",
         **environment,
     }
-    command = [sys.executable, "-m", "tests.bench.jetstream_flow", kind, str(last)]
+    command = [sys.executable, "-m", "tests.bench.jetstream_flow", kind, str(start), str(last)]
     return subprocess.Popen(command, env={**os.environ, **set_by_us}, stdout=subprocess.PIPE, text=True)
 
 
@@ -184,15 +209,15 @@ def result(child: subprocess.Popen[str]) -> Run:
 
 def main(arguments: Sequence[str]) -> int:
     """The child; with BENCH_PROFILE set, the costs of the worker's thread go to standard error."""
-    kind, last = arguments
+    kind, first, last = arguments
     settings = Settings.load()
     prepare_process()
     configure_logging(settings.log_level, settings.log_format)
     profiler = cProfile.Profile() if os.environ.get("BENCH_PROFILE") else None
     if profiler is None:
-        done = run(kind, int(last), settings)
+        done = run(kind, int(first), int(last), settings)
     else:
-        done = profiler.runcall(run, kind, int(last), settings)
+        done = profiler.runcall(run, kind, int(first), int(last), settings)
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
     sys.stdout.write(json.dumps(done))
     return 0
