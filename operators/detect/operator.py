@@ -64,6 +64,7 @@ class DetectLogic(StatefulBatchLogic[list[Routed], Found, dict[str, Any]]):
         out: list[Found] = []
         for _, series, event in sorted(chain.from_iterable(values), key=_pos):
             out.extend(process(event, series))
+        self._slot.settle()
         for found in out:
             if isinstance(found, Event):
                 _tell(found, self._metrics)

@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 from operators.detect.anomalies import cleared_anomaly, metric_anomaly
 from operators.detect.choose import choose_detectors, metric_rule
 from operators.detect.metric_series import MetricSeries, Subject, Watch, role_of
+from operators.detect.saved_rows import SavedRows
 from operators.detect.silence_board import Change, Quiet, SilenceNote
 from operators.detect.stale import Stale, StaleSettings
 from operators.detect.tail import TailSettings
 from policy import Policy, PolicySet
+from schemas.base import SCHEMA_VERSION
 from schemas.event import Event
 from schemas.identity import content_uuid
-from schemas.telemetry import MetricSample, series_id
+from schemas.telemetry import MetricSample, series_id, trusted
 
 Found = Event | SilenceNote
 _NONE = content_uuid("none")
@@ -31,7 +33,7 @@ class SampleTable:
     watched by policy no longer, is cleared. Whose silence begins or ends goes out as SilenceNote: ends
     with the sample that ends them, the rest at tick(). After a pause of the log itself (no tick() for
     pause_s) silence counts anew. counts holds what was not judged, by reason. State: that of at most
-    max_series series.
+    max_series series, and their rows of the last snapshot (SavedRows).
     """
 
     def __init__(self, policy: PolicySet, *, max_series: int, pause_s: float = 150.0) -> None:
@@ -43,6 +45,7 @@ class SampleTable:
         self._shared: dict[Any, Any] = {}
         self._ticked: float | None = None
         self._resumed = float("-inf")
+        self._saved = SavedRows()
         self.counts: Counter[str] = Counter()
 
     def take(self, event: Event, sample: MetricSample, name: str = "") -> Iterable[Found]:
@@ -57,6 +60,8 @@ class SampleTable:
                 self.counts["series_cap"] += 1
                 return ()
             series = self._series[name] = self._new(sample)
+            self._saved.number(series)
+        self._saved.changed[name] = series
         arrived = series.arrived = event.at.timestamp()
         heard = series.stale.seen(arrived) if series.stale is not None else None
         found = series.update(sample)
@@ -104,12 +109,15 @@ class SampleTable:
             if stale is None:
                 if series.watched:
                     series.watched = False
+                    self._saved.changed[name] = series
                     yield _note(event, "forgotten", name, series)
                 continue
             if not series.watched and stale.known:
                 series.watched = True
+                self._saved.changed[name] = series
                 yield _note(event, "watched", name, series)
             if (overdue := stale.due(at, self._resumed)) is not None:
+                self._saved.changed[name] = series
                 yield _note(event, "silent", name, series, overdue.score, overdue.msg)
         for name in self._with_orphans:
             yield from self._clear_orphans(name, event)
@@ -123,10 +131,11 @@ class SampleTable:
             reason = "policy no longer watches this"
             yield Event(event.pos, event.at, cleared_anomaly(event, series, name, role, reason))
         series.orphans = ()
+        self._saved.changed[name] = series
 
     def expire(self, event: Event) -> Iterator[Found]:
         """Forget what has been silent for too long."""
-        now = event.at.timestamp()
+        now, before = event.at.timestamp(), len(self._series)
         for name, series in sorted(self._series.items()):
             limit_s = self._policy.for_ship(series.place[0]).detect.series_expiry_s
             if now - series.arrived < limit_s:
@@ -138,6 +147,12 @@ class SampleTable:
                 reason = f"no sample for {timedelta(seconds=limit_s)}, forgotten"
                 yield Event(event.pos, event.at, cleared_anomaly(event, series, name, role, reason))
         self._shrink()
+        if len(self._series) < before:
+            self._saved.forget_all(self._series)
+
+    def settle(self) -> None:
+        """Do now what the end of the epoch would otherwise wait for; call it after each batch."""
+        self._saved.settle()
 
     def _shrink(self) -> None:
         """Let go of what only forgotten series had in common."""
@@ -148,56 +163,41 @@ class SampleTable:
                 self._same(thing)
 
     def snapshot(self) -> dict[str, Any]:
-        """The state as plain data: what series share once, then each by its numbers in those lists."""
-        places: dict[tuple[str, str], int] = {}
-        subjects: dict[Subject, int] = {}
-        rows = []
-        for name, series in self._series.items():
-            place = places.setdefault(series.place, len(places))
-            subject = subjects.setdefault(series.watch.subject, len(subjects))
-            prefix = _prefix(series.place, series.watch.subject)
-            rows.append((place, subject, name.removeprefix(prefix), *series.snapshot()))
-        return {
-            "places": list(places),
-            "subjects": [tuple(subject) for subject in subjects],
-            "series": rows,
-            "times": (self._ticked, self._resumed),
-        }
+        """The state as plain data."""
+        return {**self._saved.snapshot(self._series), "times": (self._ticked, self._resumed)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a snapshot."""
         self._ticked, self._resumed = state["times"]
-        subjects = [Subject(*subject) for subject in state["subjects"]]
-        for number, subject_number, labels, *saved in state["series"]:
-            place, subject = state["places"][number], subjects[subject_number]
+        for name, place, subject, saved in self._saved.restore(state):
             series = self._new(_like(place, subject))
-            series.restore(tuple(saved))
-            name = _prefix(place, subject) + labels
+            series.restore(saved)
             self._series[name] = series
             if series.orphans:
                 self._with_orphans.append(name)
-
-
-def _prefix(place: tuple[str, str], subject: Subject) -> str:
-    """The name of a series but for its labels."""
-    ship_id, device_id = place
-    return f"{ship_id}/{device_id}/{subject.service}/{subject.metric_name}"
+            if list(saved[1]) != [role.name for role in series.watch.roles]:
+                self._saved.changed[name] = series  # policy sets other detectors now
 
 
 def _like(place: tuple[str, str], subject: Subject) -> MetricSample:
     """A sample of that series, to ask policy about."""
-    return MetricSample.model_construct(
-        tracking_id=_NONE,
-        ts=_EPOCH,
-        observed_at=_EPOCH,
-        ship_id=place[0],
-        device_id=place[1],
-        domain=subject.domain,
-        service=subject.service,
-        metric_name=subject.metric_name,
-        metric_value=0.0,
-        unit=subject.unit,
-        labels={},
+    return trusted(
+        MetricSample,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "tracking_id": _NONE,
+            "ship_id": place[0],
+            "error_msg": None,
+            "ts": _EPOCH,
+            "observed_at": _EPOCH,
+            "domain": subject.domain,
+            "service": subject.service,
+            "device_id": place[1],
+            "metric_name": subject.metric_name,
+            "metric_value": 0.0,
+            "unit": subject.unit,
+            "labels": {},
+        },
     )
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from operators.detect.lines import LineTable
 from operators.detect.log_history import LogHistory
 from operators.detect.samples import Found, SampleTable
-from operators.detect.upgrade import from_v2, from_v3
+from operators.detect.upgrade import from_v2, from_v3, from_v4
 from policy import PolicySet
 from schemas.event import Event
 from schemas.ops import OpsTick
 from schemas.telemetry import LogMessage, MetricSample
 
-SNAPSHOT_VERSION = 4
+SNAPSHOT_VERSION = 5
 EXPIRY_EVERY = timedelta(minutes=10)
 MIN_ROUND_S = 60
 
@@ -59,6 +59,10 @@ class DetectSlot:
             self._lines.expire(event)
             yield from self._samples.expire(event)
 
+    def settle(self) -> None:
+        """Do now what the end of the epoch would otherwise wait for; call it after each batch."""
+        self._samples.settle()
+
     def take_counts(self) -> Counter[str]:
         """What was not judged since the last call, by reason."""
         counts = self._lines.take_counts()
@@ -90,6 +94,8 @@ class DetectSlot:
             state = from_v2(state)
         if state["v"] == 3:
             state = from_v3(state)
+        if state["v"] == 4:
+            state = from_v4(state)
         if state["v"] != SNAPSHOT_VERSION:
             raise ValueError(f"detect: snapshot version {state['v']}, expected {SNAPSHOT_VERSION}; start afresh")
         if state["slots"] != self._slots:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from operators.detect.metric_series import pack_head
+from operators.detect.saved_rows import pack_row
 
 _JUDGE = Struct("<B7d3H")
 
@@ -57,6 +58,12 @@ def from_v3(state: dict[str, Any]) -> dict[str, Any]:
         for row in state["samples"]["series"]
     ]
     return {**state, "v": 4, "samples": {**state["samples"], "series": rows}}
+
+
+def from_v4(state: dict[str, Any]) -> dict[str, Any]:
+    """Version 4 kept the rows of series as they are, this one as bytes."""
+    rows = b"".join(map(pack_row, state["samples"]["series"]))
+    return {**state, "v": 5, "samples": {**state["samples"], "series": rows}}
 
 
 def _in_v4(detector: dict[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_a_series_unseen_for_its_expiry_is_forgotten_and_cleared() -> None:
     slot = Slot().feed(*hot(0, 6))
     slot.feed(tick(3600.0), tick(timedelta(days=8).total_seconds()))
     assert slot.states[-1] == ("cpu_high", "cleared")
-    assert slot.slot.snapshot()["samples"]["series"] == []
+    assert slot.slot.snapshot()["samples"]["series"] == b""
 
 
 def test_a_late_sample_changes_nothing_and_is_counted() -> None:

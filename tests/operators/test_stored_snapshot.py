@@ -1,9 +1,9 @@
 """A slot's snapshot as an earlier build wrote it: this build loads it and goes on as that one would have.
 
-    stored/detect_slot_v4.txt            the slot at the cut of the story (pickle, zlib, base64)
-    stored/detect_slot_v4.expected.json  what the slot that was never stopped found after the cut
-    stored/detect_slot_v3.txt            the same story at the cut, by the version before; nothing is lost
-    stored/detect_slot_v3.expected.json  what that version found after the cut
+    stored/detect_slot_v5.txt            the slot at the cut of the story (pickle, zlib, base64)
+    stored/detect_slot_v5.expected.json  what the slot that was never stopped found after the cut
+    stored/detect_slot_v4.txt, v3.txt    the same story at the cut, by the versions before; nothing is lost
+    stored/detect_slot_v4.expected.json  what that version found after the cut (v3 likewise)
     stored/detect_slot_v2.txt            the same, by the one before that; what it does not hold is learnt anew
 
 The layout has changed: raise SNAPSHOT_VERSION, keep these files and add those of the new version with
@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from operators.detect.saved_rows import unpack_rows
 from operators.detect.silence_board import SilenceNote
 from operators.detect.slot import SNAPSHOT_VERSION, DetectSlot
 from policy import load_policy
@@ -119,9 +120,10 @@ def test_the_snapshot_of_this_version_loads_and_goes_on_as_if_never_stopped() ->
     } <= says
 
 
-def test_the_snapshot_of_the_version_before_loads_and_goes_on_as_if_never_stopped() -> None:
+@pytest.mark.parametrize("version", [3, 4])
+def test_the_snapshot_of_a_version_before_loads_and_goes_on_as_if_never_stopped(version: int) -> None:
     resumed = slot()
-    resumed.restore(stored("detect_slot_v3.txt"))
+    resumed.restore(stored(f"detect_slot_v{version}.txt"))
     assert found(resumed, after_the_cut()) == json.loads((STORED / f"{NAME}.expected.json").read_text())
 
 
@@ -132,7 +134,7 @@ def test_views_in_parts_become_those_that_this_version_would_have_kept() -> None
     records = []
     for each in (upgraded, kept):
         found(each, after_the_cut()[:900])
-        rows = each.snapshot()["samples"]["series"]
+        rows = unpack_rows(each.snapshot()["samples"]["series"])
         talking = rows[:2]  # the third has been silent since: its bins of the present half hour are still apart
         records.append([row[4]["vote"]["voters"]["record_surprise"]["views"] for row in talking])
     assert len(records[0]) == 2
@@ -149,7 +151,7 @@ def test_the_snapshot_of_version_2_loads() -> None:
     assert "threshold cpu_high firing" not in after
     assert after.count("watched") == 2
     assert resumed.take_counts() == {}
-    assert len(resumed.snapshot()["samples"]["series"]) == 3
+    assert len(unpack_rows(resumed.snapshot()["samples"]["series"])) == 3
 
 
 def judge(firing: float) -> dict[str, Any]:
