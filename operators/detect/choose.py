@@ -49,9 +49,29 @@ Builder = Callable[[Place], MetricDetector | None]
 """Gives a new detector; None where its own rule leaves the metric out."""
 
 
+class Chosen(NamedTuple):
+    """What policy says of one kind of series: looked up once, for as many series as there are."""
+
+    thresholds: tuple[tuple[str, ThresholdRule], ...]
+    place: Place
+    outliers: tuple[tuple[str, Builder], ...]
+
+    def detectors(self) -> list[Detector]:
+        """New detectors for one series, in a fixed order."""
+        return [*_thresholds(self), *_outliers(self)]
+
+
+def choose(policy: Policy, sample: MetricSample) -> Chosen:
+    """What policy sets for the series of this sample, and all others of its domain, service and metric."""
+    detect, rule = policy.detect, metric_rule(policy, sample)
+    names = rule.detectors if rule.detectors is not None else detect.outliers.detectors
+    thresholds = tuple((name, each) for name, each in detect.thresholds.items() if _matches(each, sample))
+    return Chosen(thresholds, Place(detect, rule, sample.metric_name), tuple((name, _builder(name)) for name in names))
+
+
 def choose_detectors(policy: Policy, sample: MetricSample) -> list[Detector]:
     """The detectors that policy sets for the series of this sample, in a fixed order."""
-    return [*_thresholds(policy, sample), *_outliers(policy, sample)]
+    return choose(policy, sample).detectors()
 
 
 def metric_rule(policy: Policy, sample: MetricSample) -> MetricRule:
@@ -70,7 +90,7 @@ def _matches(rule: MetricRule | ThresholdRule, sample: MetricSample) -> bool:
     )
 
 
-def _thresholds(policy: Policy, sample: MetricSample) -> list[Detector]:
+def _thresholds(chosen: Chosen) -> list[Detector]:
     return [
         Detector(
             "threshold",
@@ -80,30 +100,32 @@ def _thresholds(policy: Policy, sample: MetricSample) -> list[Detector]:
             rule.incident_type,
             Threshold(above=rule.above, below=rule.below, clear=rule.clear, hold_s=rule.hold_s),
         )
-        for name, rule in policy.detect.thresholds.items()
-        if _matches(rule, sample)
+        for name, rule in chosen.thresholds
     ]
 
 
-def _outliers(policy: Policy, sample: MetricSample) -> list[Detector]:
-    detect, rule = policy.detect, metric_rule(policy, sample)
-    names = rule.detectors if rule.detectors is not None else detect.outliers.detectors
-    place = Place(detect, rule, sample.metric_name)
-    voters = [Voter(name, machine) for name in names if (machine := build(name, place)) is not None]
+def _outliers(chosen: Chosen) -> list[Detector]:
+    place = chosen.place
+    voters = [Voter(name, machine) for name, new in chosen.outliers if (machine := new(place)) is not None]
     if not voters:
         return []
-    outliers = detect.outliers
+    rule, outliers = place.rule, place.detect.outliers
     steady = _steady(outliers.min_hold_s, outliers.flap_count, outliers.flap_window_s, outliers.calm_s)
     kind = voters[0].name if len(voters) == 1 else "vote"
-    severity = rule.severity if rule.severity is not None else detect.zscore.severity
+    severity = rule.severity if rule.severity is not None else place.detect.zscore.severity
     return [Detector(kind, "metric_outlier", None, severity, rule.incident_type, Vote(voters, steady))]
 
 
 def build(name: str, place: Place) -> MetricDetector | None:
     """A new detector of that name: one that ships, or one of policy.detect.custom."""
-    shipped = SHIPPED.get(name)
-    if shipped is not None:
-        return shipped(place)
+    return _builder(name)(place)
+
+
+def _builder(name: str) -> Builder:
+    return SHIPPED.get(name) or partial(_custom, name)
+
+
+def _custom(name: str, place: Place) -> MetricDetector | None:
     return build_custom(place.detect.custom[name], place.detect.outliers.risk_per_sample)
 
 

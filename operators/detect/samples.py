@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from operators.detect.anomalies import cleared_anomaly, metric_anomaly
-from operators.detect.choose import choose_detectors, metric_rule
+from operators.detect.choose import Chosen, choose, metric_rule
 from operators.detect.metric_series import MetricSeries, Subject, Watch, role_of
 from operators.detect.saved_rows import SavedRows
 from operators.detect.silence_board import Change, Quiet, SilenceNote
@@ -21,6 +21,9 @@ from schemas.identity import content_uuid
 from schemas.telemetry import MetricSample, series_id, trusted
 
 Found = Event | SilenceNote
+Plan = tuple[Chosen, Watch, StaleSettings | None]
+"""How all series of one kind are watched."""
+
 _NONE = content_uuid("none")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 Thing = TypeVar("Thing", bound=Hashable)
@@ -43,6 +46,7 @@ class SampleTable:
         self._series: dict[str, MetricSeries] = {}
         self._with_orphans: list[str] = []
         self._shared: dict[Any, Any] = {}
+        self._plans: dict[tuple[Any, ...], Plan] = {}
         self._ticked: float | None = None
         self._resumed = float("-inf")
         self._saved = SavedRows()
@@ -78,19 +82,27 @@ class SampleTable:
         return out
 
     def _new(self, sample: MetricSample) -> MetricSeries:
+        kind = (sample.ship_id, sample.domain, sample.service, sample.metric_name, sample.unit)
+        plan = self._plans.get(kind)
+        if plan is None:
+            plan = self._plans[kind] = self._plan(sample)
+        chosen, watch, stale = plan
+        machines = tuple([detector.machine for detector in chosen.detectors()])
+        place = self._same((self._same(sample.ship_id), self._same(sample.device_id)))
+        return MetricSeries(
+            self._same(watch), machines, None if stale is None else Stale(stale), place, sample.tracking_id
+        )
+
+    def _plan(self, sample: MetricSample) -> Plan:
         policy = self._policy.for_ship(sample.ship_id)
-        detectors = choose_detectors(policy, sample)
-        rule = metric_rule(policy, sample)
+        chosen, rule = choose(policy, sample), metric_rule(policy, sample)
         watch = Watch(
             self._same(Subject(sample.domain, sample.service, sample.metric_name, sample.unit)),
-            self._same(tuple(role_of(detector) for detector in detectors)),
+            self._same(tuple(role_of(detector) for detector in chosen.detectors())),
             rule.valid_min if rule.valid_min is not None else float("-inf"),
             rule.valid_max if rule.valid_max is not None else float("inf"),
         )
-        machines = tuple(detector.machine for detector in detectors)
-        stale = _stale(policy, sample.metric_name)
-        place = self._same((self._same(sample.ship_id), self._same(sample.device_id)))
-        return MetricSeries(self._same(watch), machines, stale, place, sample.tracking_id)
+        return chosen, watch, _stale(policy, sample.metric_name)
 
     def _same(self, thing: Thing) -> Thing:
         """One object for all that are equal: most series differ from another in little."""
@@ -157,6 +169,7 @@ class SampleTable:
     def _shrink(self) -> None:
         """Let go of what only forgotten series had in common."""
         self._shared.clear()
+        self._plans.clear()
         for series in self._series.values():
             watch = series.watch
             for thing in (watch, watch.subject, watch.roles, series.place, *series.place):
@@ -210,11 +223,11 @@ def _note(
     return SilenceNote(event.pos, event.at, kind, ship_id, name, quiet)
 
 
-def _stale(policy: Policy, metric_name: str) -> Stale | None:
+def _stale(policy: Policy, metric_name: str) -> StaleSettings | None:
     silence = policy.detect.silence
     if not silence.enabled or any(fnmatchcase(metric_name, glob) for glob in silence.exclude):
         return None
-    return Stale(_stale_settings(silence.min_s, silence.min_gaps, policy.detect.outliers.risk_per_sample))
+    return _stale_settings(silence.min_s, silence.min_gaps, policy.detect.outliers.risk_per_sample)
 
 
 @lru_cache(maxsize=256)

@@ -2,13 +2,32 @@
 
 import pickle
 from collections.abc import Iterable, Iterator
-from io import BytesIO
+from struct import Struct
 from typing import Any
+from zlib import DEFLATED, compressobj, decompressobj
 
 from operators.detect.metric_series import MetricSeries, Subject
 
-MAX_CHANGED = 200
+MAX_CHANGED = 50
 """Changes that wait for the end of the epoch; more are packed as they come."""
+
+AT_ONCE = 4
+"""But no more than so many rows a batch: under load a series changes again and again."""
+
+SHORT = 1024
+"""Longer rows are not compressed: they hold arrays of numbers, which gain little for much time."""
+
+_HEAD = Struct("<I")
+
+DICTIONARY = pickle.dumps(
+    (
+        ("record_surprise", "flat", "seasonal", "mad", "zscore", "threshold:", "hysteresis"),
+        ({"since": None, "firing": False}, {"v": 1, "state": "cleared", "vote": False, "times": (), "starts": ()}),
+        (0, 0, "", bytes(76), {"ewma": {"voters": {"ewma": {"ewma": b"\2" + bytes(96)}}}}, [], []),
+    ),
+    protocol=4,
+)
+"""What most rows hold, for the compression; kept with each snapshot, for it may be another one day."""
 
 Place = tuple[str, str]
 Row = tuple[Any, ...]
@@ -20,7 +39,8 @@ class SavedRows:
 
     At the end of an epoch only rows of series that changed since the last one are packed, MAX_CHANGED at
     most (more are packed while the epoch lasts); the rest is copied. So the pause follows what happened in
-    an epoch, not how many series there are. State: about 300 bytes a series.
+    an epoch, not how many series there are. Short rows are compressed (240 bytes to 60 in core-fast, 5 µs):
+    the store writes all of a slot, whatever changed in it. State: about 120 bytes a series.
     """
 
     def __init__(self) -> None:
@@ -28,6 +48,7 @@ class SavedRows:
         self._places: dict[Place, int] = {}
         self._subjects: dict[Subject, int] = {}
         self._rows: dict[str, bytes] = {}
+        self._dictionary = DICTIONARY
 
     def number(self, series: MetricSeries) -> None:
         """Give a new series' place and subject their numbers, so that these follow the order of the log."""
@@ -35,9 +56,9 @@ class SavedRows:
         self._subjects.setdefault(series.watch.subject, len(self._subjects))
 
     def settle(self) -> None:
-        """Pack what changed beyond MAX_CHANGED."""
+        """Pack some of what changed beyond MAX_CHANGED."""
         changed = self.changed
-        while len(changed) > MAX_CHANGED:
+        for _ in range(min(AT_ONCE, len(changed) - MAX_CHANGED)):
             self._pack(*changed.popitem())
 
     def forget_all(self, left: dict[str, MetricSeries]) -> None:
@@ -56,6 +77,7 @@ class SavedRows:
         return {
             "places": list(self._places),
             "subjects": [tuple(subject) for subject in self._subjects],
+            "dictionary": self._dictionary,
             "series": b"".join(map(self._rows.__getitem__, names)),
         }
 
@@ -65,7 +87,8 @@ class SavedRows:
         places = [(ship_id, device_id) for ship_id, device_id in state["places"]]
         self._places = {place: number for number, place in enumerate(places)}
         self._subjects = {subject: number for number, subject in enumerate(subjects)}
-        for row, packed in _split(state["series"]):
+        self._dictionary = state["dictionary"]
+        for row, packed in _split(state["series"], self._dictionary):
             place, subject = places[row[0]], subjects[row[1]]
             name = _prefix(place, subject) + row[2]
             self._rows[name] = packed
@@ -74,31 +97,40 @@ class SavedRows:
     def _pack(self, name: str, series: MetricSeries) -> None:
         place, subject = series.place, series.watch.subject
         labels = name.removeprefix(_prefix(place, subject))
-        self._rows[name] = pack_row((self._places[place], self._subjects[subject], labels, *series.snapshot()))
+        self._rows[name] = pack_row(
+            (self._places[place], self._subjects[subject], labels, *series.snapshot()), self._dictionary
+        )
 
 
-def pack_row(row: Row) -> bytes:
+def pack_row(row: Row, dictionary: bytes = DICTIONARY) -> bytes:
     """One row as bytes; rows one after the other are a table."""
-    return pickle.dumps(row, protocol=4)
+    data = pickle.dumps(row, protocol=4)
+    if len(data) > SHORT:
+        return _HEAD.pack(len(data) << 1) + data
+    squeeze = compressobj(1, DEFLATED, -15, 1, zdict=dictionary)
+    data = squeeze.compress(data) + squeeze.flush()
+    return _HEAD.pack(len(data) << 1 | 1) + data
 
 
-def unpack_rows(data: bytes) -> list[Row]:
+def unpack_rows(data: bytes, dictionary: bytes = DICTIONARY) -> list[Row]:
     """The rows of a table.
 
     >>> unpack_rows(pack_row((0, 0, "")) + pack_row((0, 1, "{a=b}")))
     [(0, 0, ''), (0, 1, '{a=b}')]
     """
-    return [row for row, _ in _split(data)]
+    return [row for row, _ in _split(data, dictionary)]
 
 
-def _split(data: bytes) -> Iterator[tuple[Row, bytes]]:
-    reader = BytesIO(data)
+def _split(data: bytes, dictionary: bytes) -> Iterator[tuple[Row, bytes]]:
     end = 0
     while end < len(data):
         begin = end
-        row = pickle.load(reader)
-        end = reader.tell()
-        yield row, data[begin:end]
+        (head,) = _HEAD.unpack_from(data, begin)
+        end = begin + _HEAD.size + (head >> 1)
+        row = data[begin + _HEAD.size : end]
+        if head & 1:
+            row = decompressobj(-15, zdict=dictionary).decompress(row)
+        yield pickle.loads(row), data[begin:end]
 
 
 def _prefix(place: Place, subject: Subject) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from operators.detect.metric_series import pack_head
-from operators.detect.saved_rows import pack_row
+from operators.detect.saved_rows import DICTIONARY, pack_row
 
 _JUDGE = Struct("<B7d3H")
 
@@ -63,7 +63,7 @@ def from_v3(state: dict[str, Any]) -> dict[str, Any]:
 def from_v4(state: dict[str, Any]) -> dict[str, Any]:
     """Version 4 kept the rows of series as they are, this one as bytes."""
     rows = b"".join(map(pack_row, state["samples"]["series"]))
-    return {**state, "v": 5, "samples": {**state["samples"], "series": rows}}
+    return {**state, "v": 5, "samples": {**state["samples"], "series": rows, "dictionary": DICTIONARY}}
 
 
 def _in_v4(detector: dict[str, Any]) -> dict[str, Any]:

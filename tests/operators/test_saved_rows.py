@@ -60,9 +60,9 @@ def test_a_snapshot_packs_what_changed_and_no_more(monkeypatch: pytest.MonkeyPat
     packed: list[Row] = []
     pack = saved_rows.pack_row
 
-    def counted(row: Row) -> bytes:
+    def counted(row: Row, dictionary: bytes) -> bytes:
         packed.append(row)
-        return pack(row)
+        return pack(row, dictionary)
 
     monkeypatch.setattr(saved_rows, "pack_row", counted)
     assert len(unpack_rows(to.snapshot()["series"])) == 8
