@@ -43,6 +43,9 @@ bench: install   ## measure everything; NAB_DIR and CAPTURES_DIR name the public
 	$(PY) -m tests.bench.quiet_day --json
 	$(PY) -m tests.bench.correlation --json
 	$(PY) -m tests.bench.throughput --json
+	$(PY) -m tests.bench.state --json
+	$(PY) -m tests.bench.latency --json
+	$(PY) -m tests.bench.archive --json
 
 bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.detectors --json --quick
@@ -52,6 +55,9 @@ bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.quiet_day --json --quick
 	$(PY) -m tests.bench.correlation --json --quick
 	$(PY) -m tests.bench.throughput --json --quick
+	$(PY) -m tests.bench.state --json --quick
+	$(PY) -m tests.bench.latency --json --quick
+	$(PY) -m tests.bench.archive --json --quick
 
 torture: install ## kill the parts at random moments under load, 130 times: nothing may be lost, doubled or wrong
 	$(PY) -m tests.torture --json

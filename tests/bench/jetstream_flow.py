@@ -1,10 +1,10 @@
 """A flow on a real JetStream, in a process of its own, over what a stream holds: how long that took.
 
-`python -m tests.bench.jetstream_flow vessel|detect|floor FIRST LAST` reads that range of TELEMETRY and prints a Run
-as JSON. Time counts from the first message handed on until everything that follows
-from the last one is acknowledged and committed. vessel and detect run as shipped: profile core-fast, recovery
-on, the shipped epoch (or WATCHKEEPER_EPOCH_S and others); there is no ClickHouse, so nothing is enriched. The
-floor is the same source, each payload read with json.loads and dropped.
+`python -m tests.bench.jetstream_flow vessel|detect|archive|floor FIRST LAST` reads that range of TELEMETRY and
+prints a Run as JSON. Time counts from the first message handed on until everything that follows from the last
+one is acknowledged and committed. The flows run as shipped: profile core-fast, recovery on, the shipped epoch (or
+WATCHKEEPER_EPOCH_S and others); nothing is enriched. The floor is the same source, each payload read with
+json.loads and dropped.
 """
 
 import cProfile
@@ -28,12 +28,15 @@ from bytewax.testing import run_main
 
 from compose.launch import prepare_process
 from compose.recovery import prepare_recovery
+from flows.archive import archive, retention_days
 from flows.detect import OUTPUT_STREAMS as DETECT_STREAMS
 from flows.detect import detect_alone
 from flows.vessel import OUTPUT_STREAMS as VESSEL_STREAMS
 from flows.vessel import vessel
+from operators.clickhouse import ClickHouseSink, connector
 from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig
 from operators.observability import FlowMetrics, configure_logging
+from policy import PolicySet
 from schemas.event import RawMessage
 from schemas.settings import Settings
 from tests.bench.flow_run import profile_policy
@@ -168,7 +171,7 @@ def run(kind: str, first: int, last: int, settings: Settings) -> Run:
             batch=settings.source_batch,
             metrics=metrics,
             stop=stop,
-            ticks=kind != "floor",
+            ticks=kind in ("vessel", "detect"),
             start=first,
         ),
         last,
@@ -177,12 +180,28 @@ def run(kind: str, first: int, last: int, settings: Settings) -> Run:
     if kind == "floor":
         run_main(floor_flow(source))
         return watch.stop()
-    wire, streams = {"vessel": (vessel, VESSEL_STREAMS), "detect": (detect_alone, DETECT_STREAMS)}[kind]
-    sink = JetStreamSink(nats, streams, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
-    flow = wire(source, sink, profile_policy("core-fast"), settings, metrics)
     recovery = prepare_recovery(settings.recovery_dir(kind))
+    flow = wired(kind, source, settings, metrics, stop)
     run_main(flow, epoch_interval=timedelta(seconds=settings.epoch_s), recovery_config=recovery)
     return watch.stop()
+
+
+def wired(kind: str, source: Any, settings: Settings, metrics: FlowMetrics, stop: threading.Event) -> Dataflow:
+    """The flow of that name, as shipped but for its source."""
+    policy = profile_policy("core-fast")
+    if kind == "archive":
+        return archive(source, clickhouse_sink(settings, policy, metrics), policy, settings, metrics)
+    wire, streams = {"vessel": (vessel, VESSEL_STREAMS), "detect": (detect_alone, DETECT_STREAMS)}[kind]
+    sink = JetStreamSink(NatsConfig.of(settings), streams, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
+    return wire(source, sink, policy, settings, metrics)
+
+
+def clickhouse_sink(settings: Settings, policy: PolicySet, metrics: FlowMetrics) -> ClickHouseSink:
+    """The archive's sink as shipped, into chDB in the data folder."""
+    dsn = f"chdb://{settings.data_dir / 'clickhouse'}"
+    connect = connector(dsn, settings.clickhouse_database, retention_days(policy, settings.ship_id))
+    connect().close()  # the tables are there before time counts
+    return ClickHouseSink(connect, settings.clickhouse_database, metrics=metrics, stop=threading.Event())
 
 
 def in_child(

@@ -1,7 +1,7 @@
-"""A producer that sends telemetry at a steady rate, in a process of its own, and how well it kept to it.
+"""A producer that sends telemetry at a steady rate, in a process of its own; it says how well it kept to it.
 
-`python -m tests.bench.live URL SERIES PER_MESSAGE LINES RATE SECONDS` publishes RATE messages a second to
-TELEMETRY, acknowledged, each with the time of its sending as event time. It prints Sent as JSON at the end.
+`python -m tests.bench.live URL SERIES PER_MESSAGE LINES FAULTS_EVERY RATE SECONDS` publishes RATE messages a
+second, each with the time of its sending as event time. It prints Sent as JSON at the end.
 """
 
 import asyncio
@@ -51,10 +51,17 @@ async def produce(url: str, load: ShipLoad, rate: float, seconds: float) -> Sent
 
 
 def start(
-    server: Server, series: int, rate: float, seconds: float, *, per_message: int = 1, lines: int = 1
+    server: Server,
+    series: int,
+    rate: float,
+    seconds: float,
+    *,
+    per_message: int = 1,
+    lines: int = 1,
+    faults_every: int = 0,
 ) -> subprocess.Popen[str]:
     """Start a producer; its rate is that of messages."""
-    words = [server.url, str(series), str(per_message), str(lines), str(rate), str(seconds)]
+    words = [server.url, *map(str, (series, per_message, lines, faults_every, rate, seconds))]
     return subprocess.Popen([sys.executable, "-m", "tests.bench.live", *words], stdout=subprocess.PIPE, text=True)
 
 
@@ -68,8 +75,8 @@ def sent_by(child: subprocess.Popen[str]) -> Sent:
 
 def main(arguments: Sequence[str]) -> int:
     """The child."""
-    url, series, per_message, lines, rate, seconds = arguments
-    load = ShipLoad(int(series), per_message=int(per_message), lines=int(lines))
+    url, series, per_message, lines, faults_every, rate, seconds = arguments
+    load = ShipLoad(int(series), per_message=int(per_message), lines=int(lines), faults_every=int(faults_every))
     sys.stdout.write(json.dumps(asyncio.run(produce(url, load, float(rate), float(seconds)))))
     return 0
 

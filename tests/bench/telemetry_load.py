@@ -59,11 +59,13 @@ class ShipLoad:
     """The telemetry of one ship: series in turn, and log lines between.
 
     per_message: samples a message (a scrape of one device); 1: each alone. lines: of five messages, how many
-    are log lines. Event time is given with each message. The same arguments give the same bytes.
+    are log lines. faults_every: one message in so many is a line that opens an incident (0: none). Event time
+    is given with each message. The same arguments give the same bytes.
     """
 
-    def __init__(self, series: int, *, per_message: int = 1, lines: int = 1) -> None:
+    def __init__(self, series: int, *, per_message: int = 1, lines: int = 1, faults_every: int = 0) -> None:
         self.series = series
+        self._faults_every = faults_every
         self._per_message = per_message
         self._lines = lines
         each = max(per_message, 20)  # series of one device
@@ -72,6 +74,8 @@ class ShipLoad:
 
     def message(self, number: int, at: datetime) -> Wire:
         """Message `number`."""
+        if self._faults_every and number % self._faults_every == self._faults_every // 2:
+            return self.outage(number // self._faults_every, at)
         group, within = divmod(number, 5)
         if within < self._lines:
             return self.line(group * self._lines + within, at)
@@ -120,6 +124,18 @@ class ShipLoad:
             "msg": text.format(a=drawn % 250, b=drawn // 250 % 60_000, c=drawn % 9000),
         }
         return Wire(f"logs.ingested.{topic}", _json(body))
+
+    def outage(self, number: int, at: datetime) -> Wire:
+        """A line that opens an incident of its own: another device each time, on ten ships in turn."""
+        body = {
+            "tracking_id": event_uuid(STREAM, number, 2),
+            "ts": _text(at),
+            "ship_id": f"{SHIP}{number % 10}",
+            "device_id": f"switch-{number}",
+            "level": "error",
+            "msg": f"Interface Gi0/{number % 48}, changed state to down",
+        }
+        return Wire("logs.ingested.net.ifmgr", _json(body))
 
 
 def _name(number: int) -> str:

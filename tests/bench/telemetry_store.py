@@ -21,12 +21,15 @@ CHUNK = 2000
 
 
 @contextmanager
-def store() -> Iterator[Server]:
-    """A server with the shipped streams (file storage) in a folder that goes away afterwards."""
+def store(sync: str = "2m") -> Iterator[Server]:
+    """A server with the shipped streams (file storage) in a folder that goes away afterwards.
+
+    sync: its sync_interval; "always" is what ships, and slow for a backlog that is written only to be read.
+    """
     configure_logging("warning")
     with tempfile.TemporaryDirectory(prefix="watchkeeper-bench-") as folder:
         server = Server(Path(folder) / "nats")
-        server.sync_interval = "2m"  # a backlog is read, not written; who publishes asks for "always" himself
+        server.sync_interval = sync
         server.start()
         try:
             make_streams(server)

@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from operators.detect.samples import SampleTable
+from operators.detect.saved_rows import unpack_rows
 from tests.bench import profiles
 from tests.bench.flow_run import profile_policy
 from tests.bench.load import FLOORS, Load
@@ -59,7 +60,7 @@ def test_detectors_that_were_taught_know_what_the_table_would_have_told_them() -
     teach(taught, load, range(1, 60))
     for turn in range(60):
         feed(fed, load.cheap(turn))
-    machines = [[row[4] for row in table.snapshot()["series"]] for table in (taught, fed)]
+    machines = [[row[4] for row in unpack_rows(table.snapshot()["series"])] for table in (taught, fed)]
     assert machines[0] == machines[1]
     assert machines[0]
 
@@ -77,9 +78,9 @@ def test_state_that_grows_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert before["profiles.core-fast.series.growth"] == pytest.approx(1.0, abs=0.02)
     take = SampleTable.take
 
-    def leaking(self: SampleTable, event, sample):  # type: ignore[no-untyped-def]
+    def leaking(self: SampleTable, event, *sample):  # type: ignore[no-untyped-def]
         self.__dict__.setdefault("leak", []).append(float(event.pos[0]) + 0.5)
-        return take(self, event, sample)
+        return take(self, event, *sample)
 
     monkeypatch.setattr(SampleTable, "take", leaking)
     after = {figure.name: figure.value for figure in sizes("core-fast", 2)}
