@@ -115,9 +115,15 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent) -> 
         ticks=True,
         gaps=True,
         starts=read_rebuild(settings.recovery_dir("detect")).starts,
+        subjects=read_subjects(settings),
     )
     sink = JetStreamSink(nats, OUTPUT_STREAMS, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
     return detect_alone(source, sink, policy, settings, metrics, known_lines("detect", policy, settings))
+
+
+def read_subjects(settings: Settings) -> tuple[str, ...]:
+    """What a detect process reads of TELEMETRY: its share, and always what moves time and what people say."""
+    return (*settings.detect_subjects, "ops.>") if settings.detect_subjects else ()
 
 
 def known_lines(

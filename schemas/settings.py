@@ -1,7 +1,7 @@
 """Settings: where things are and how they are reached (policy says when and how much)."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -9,6 +9,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 GIB = 1024**3
 MIB = 1024**2
 DAY_S = 86_400
+
+
+TelemetrySubject = Annotated[str, Field(pattern=r"^(logs|metrics)\.ingested\.[^\s>]*(>|[^\s.>])$")]
+"""A subject of telemetry, with wildcards if need be."""
 
 
 class SettingsError(ValueError):
@@ -75,6 +79,11 @@ class Settings(BaseSettings):
     source_batch: int = Field(500, ge=1, le=20_000, description="messages handed to the flow at a time")
     nats_wait_s: float = Field(300.0, gt=0, description="how long a publish may wait for NATS before the flow stops")
     detect_slots: int = Field(64, ge=1, le=1024, description="state keys of detect; fixed for the life of its state")
+    detect_subjects: tuple[TelemetrySubject, ...] = Field(
+        (),
+        description="subjects that a detect process of its own reads, as JSON; all when empty. Several such processes, "
+        "each with a data folder of its own, share the telemetry; a series must keep to one of them",
+    )
     correlate_slots: int = Field(
         1,
         ge=1,

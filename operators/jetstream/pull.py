@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from nats.aio.msg import Msg
@@ -40,12 +40,21 @@ class Taker(Protocol):
 class Pull:
     """A continuous pull of everything after one sequence.
 
-    At most window messages are asked for or held at a time; bytes are bounded too (96 MiB). The
-    consumer lives in the server's memory, acknowledges nothing, and ends by itself after a minute.
+    Of some subjects only, if subjects names any. At most window messages are asked for or held at a time;
+    bytes are bounded too (96 MiB). The consumer lives in the server's memory, acknowledges nothing, and
+    ends by itself after a minute.
     """
 
     def __init__(
-        self, link: Link, stream: str, after: int, taker: Taker, *, window: int, headers_only: bool = False
+        self,
+        link: Link,
+        stream: str,
+        after: int,
+        taker: Taker,
+        *,
+        window: int,
+        headers_only: bool = False,
+        subjects: Sequence[str] = (),
     ) -> None:
         self.received = after
         self.starved = False
@@ -56,6 +65,7 @@ class Pull:
         self._window = window
         self._low = window // 2
         self._headers_only = headers_only
+        self._subjects = list(subjects)
         self._outstanding = 0
         self._delivered = 0
         self._broken: str | None = None
@@ -102,6 +112,8 @@ class Pull:
             "num_replicas": 1,
             "headers_only": self._headers_only,
         }
+        if self._subjects:
+            config["filter_subjects"] = self._subjects
         try:
             answer = await self._link.api(
                 f"CONSUMER.CREATE.{self._stream}", {"stream_name": self._stream, "config": config}

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 import structlog
 from nats.aio.msg import Msg
@@ -51,6 +52,7 @@ class Reader:
         metrics: FlowMetrics,
         stop: threading.Event,
         heartbeat_ship: str | None,
+        subjects: Sequence[str] = (),
     ) -> None:
         self.entries: deque[Entry] = deque()
         self.taken_bytes = 0
@@ -65,6 +67,7 @@ class Reader:
         self._stream = stream
         self._window = window
         self._flow = metrics.flow
+        self._subjects = subjects
         self._stop = stop
         self._closing = False
         self._ship = heartbeat_ship
@@ -139,7 +142,7 @@ class Reader:
         after = self._check(state)
         await self._check_last(link, state)
         self._connect_flag(True)
-        self._pull = pull = Pull(link, self._stream, after, self, window=self._window)
+        self._pull = pull = Pull(link, self._stream, after, self, window=self._window, subjects=self._subjects)
         started = asyncio.get_running_loop().time()
         try:
             await pull.run(self._done)
@@ -200,7 +203,8 @@ class Reader:
     def take(self, delivery: Delivery, msg: Msg) -> None:
         """Keep one message, and before it the note of what is missing, if anything is."""
         sequence = delivery.sequence
-        if sequence != (self._received or 0) + 1:
+        # of some subjects only, what lies between is not ours
+        if sequence != (self._received or 0) + 1 and not self._subjects:
             self._missing(sequence)
         self._received = sequence
         self._arrived = delivery.arrived

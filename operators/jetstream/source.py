@@ -32,7 +32,9 @@ class JetStreamSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
     log time (see LogClock). gaps: hand on a RawMessage with gap_last set, before the next message, for
     messages that retention removed before they were read. heartbeat_ship: publish an OpsTick of this
     ship to ops.tick each second while connected. starts: the first sequence to read of a stream where
-    there is no recovery state (else the first one kept). stop: once set, the source ends cleanly.
+    there is no recovery state (else the first one kept). subjects: only messages of these (none named: all);
+    what retention removed is then noticed at a start or reconnect, not between. stop: once set, the source
+    ends cleanly.
 
     Resume state: {"v": 2, "stream", "created", "sequence", "arrived", "second", "back_since"}, the last
     message handed on, when it arrived, and where log time stands (version 1 has no arrived and
@@ -57,6 +59,7 @@ class JetStreamSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
         heartbeat_ship: str | None = None,
         gaps: bool = False,
         starts: Mapping[str, int] | None = None,
+        subjects: Sequence[str] = (),
     ) -> None:
         if not streams or len(set(streams)) != len(streams):
             raise ValueError(f"streams is {list(streams)}, expected one or more different stream names")
@@ -74,6 +77,7 @@ class JetStreamSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
         self._ship = heartbeat_ship
         self._gaps = gaps
         self._starts = dict(starts or {})
+        self._subjects = tuple(subjects)
 
     def list_parts(self) -> list[str]:
         """The stream names."""
@@ -88,6 +92,7 @@ class JetStreamSource(FixedPartitionedSource[RawMessage, dict[str, Any]]):
             metrics=self._metrics,
             stop=self._stop,
             heartbeat_ship=self._ship if for_part == self._streams[0] else None,
+            subjects=self._subjects,
         )
         state = resume_state or _fresh(for_part, self._starts.get(for_part))
         _check_state(state, for_part, self._metrics.flow)

@@ -1,6 +1,6 @@
 """A flow on a real JetStream, in a process of its own, over what a stream holds: how long that took.
 
-`python -m tests.bench.jetstream_flow vessel|detect|archive|floor FIRST LAST` reads that range of TELEMETRY and
+`python -m tests.bench.jetstream_flow vessel|detect|archive|floor LAST` reads TELEMETRY up to that sequence and
 prints a Run as JSON. Time counts from the first message handed on until everything that follows from the last
 one is acknowledged and committed. The flows run as shipped: profile core-fast, recovery on, the shipped epoch (or
 WATCHKEEPER_EPOCH_S and others); nothing is enriched. The floor is the same source, each payload read with
@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from time import perf_counter, process_time, time
+from time import perf_counter, process_time, sleep, time
 from typing import Any, NamedTuple
 
 import bytewax.operators as op
@@ -30,7 +30,7 @@ from compose.launch import prepare_process
 from compose.recovery import prepare_recovery
 from flows.archive import archive, retention_days
 from flows.detect import OUTPUT_STREAMS as DETECT_STREAMS
-from flows.detect import detect_alone
+from flows.detect import detect_alone, read_subjects
 from flows.vessel import OUTPUT_STREAMS as VESSEL_STREAMS
 from flows.vessel import vessel
 from operators.clickhouse import ClickHouseSink, connector
@@ -159,8 +159,24 @@ def floor_flow(source: Any) -> Dataflow:
     return flow
 
 
-def run(kind: str, first: int, last: int, settings: Settings) -> Run:
-    """Run one flow in this process, over a range of TELEMETRY (from where it was, if its store says so)."""
+def wait_for_others(folder: Path) -> None:
+    """Say that this process is ready, and wait until all are told to go."""
+    (folder / f"ready-{os.getpid()}").touch()
+    while not (folder / "go").exists():
+        sleep(0.002)
+
+
+def go_together(children: Sequence[subprocess.Popen[str]], folder: Path) -> None:
+    """Wait until every child is ready, then let them go."""
+    while len(list(folder.glob("ready-*"))) < len(children):
+        if any(child.poll() is not None for child in children):
+            raise RuntimeError("a run ended before it began, see its log above")
+        sleep(0.01)
+    (folder / "go").touch()
+
+
+def run(kind: str, last: int, settings: Settings) -> Run:
+    """Run one flow in this process, up to a sequence of TELEMETRY (from where it was, if its store says so)."""
     nats, metrics, watch = NatsConfig.of(settings), FlowMetrics(kind), Stopwatch()
     stop = threading.Event()
     source: Any = UntilSource(
@@ -172,7 +188,7 @@ def run(kind: str, first: int, last: int, settings: Settings) -> Run:
             metrics=metrics,
             stop=stop,
             ticks=kind in ("vessel", "detect"),
-            start=first,
+            subjects=read_subjects(settings) if kind == "detect" else (),
         ),
         last,
         watch,
@@ -182,6 +198,8 @@ def run(kind: str, first: int, last: int, settings: Settings) -> Run:
         return watch.stop()
     recovery = prepare_recovery(settings.recovery_dir(kind))
     flow = wired(kind, source, settings, metrics, stop)
+    if (barrier := os.environ.get("BENCH_BARRIER")) is not None:
+        wait_for_others(Path(barrier))
     run_main(flow, epoch_interval=timedelta(seconds=settings.epoch_s), recovery_config=recovery)
     return watch.stop()
 
@@ -204,9 +222,7 @@ def clickhouse_sink(settings: Settings, policy: PolicySet, metrics: FlowMetrics)
     return ClickHouseSink(connect, settings.clickhouse_database, metrics=metrics, stop=threading.Event())
 
 
-def in_child(
-    kind: str, server: Server, last: int, folder: Path, *, start: int = 1, **environment: str
-) -> subprocess.Popen[str]:
+def in_child(kind: str, server: Server, last: int, folder: Path, **environment: str) -> subprocess.Popen[str]:
     """Start a run in a process of its own; environment: settings by their names."""
     set_by_us = {
         "NATS_URL": server.url,
@@ -214,7 +230,7 @@ def in_child(
         "WATCHKEEPER_LOG_LEVEL": "warning",
         **environment,
     }
-    command = [sys.executable, "-m", "tests.bench.jetstream_flow", kind, str(start), str(last)]
+    command = [sys.executable, "-m", "tests.bench.jetstream_flow", kind, str(last)]
     return subprocess.Popen(command, env={**os.environ, **set_by_us}, stdout=subprocess.PIPE, text=True)
 
 
@@ -228,15 +244,15 @@ def result(child: subprocess.Popen[str]) -> Run:
 
 def main(arguments: Sequence[str]) -> int:
     """The child; with BENCH_PROFILE set, the costs of the worker's thread go to standard error."""
-    kind, first, last = arguments
+    kind, last = arguments
     settings = Settings.load()
     prepare_process()
     configure_logging(settings.log_level, settings.log_format)
     profiler = cProfile.Profile() if os.environ.get("BENCH_PROFILE") else None
     if profiler is None:
-        done = run(kind, int(first), int(last), settings)
+        done = run(kind, int(last), settings)
     else:
-        done = profiler.runcall(run, kind, int(first), int(last), settings)
+        done = profiler.runcall(run, kind, int(last), settings)
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(45)
     sys.stdout.write(json.dumps(done))
     return 0

@@ -31,22 +31,22 @@ def measure(server: Server, folder: Path, series: int, seconds: float, **setting
     """A live run, and the time that a restart on its store takes, and that on an empty one."""
     last = server.last_sequence("TELEMETRY")
     messages = int(RATE / SCRAPE * seconds)
-    child = in_child("vessel", server, last + messages, folder, start=last + 1, **settings)
+    child = in_child("vessel", server, last + messages, folder, **settings)
     producer = start(server, series, RATE / SCRAPE, seconds, per_message=SCRAPE, lines=0)
     sent_by(producer)
     run = result(child)
     again = start(server, series, RATE / SCRAPE, 0.5, per_message=SCRAPE, lines=0)
     sent_by(again)
     end = server.last_sequence("TELEMETRY")
-    restart = _restart(server, folder, end, last + messages + 1, **settings)
+    restart = _restart(server, folder, end, **settings)
     with tempfile.TemporaryDirectory(prefix="watchkeeper-bench-") as empty:
-        fresh = _restart(server, Path(empty), end, last + messages + 1, **settings)
+        fresh = _restart(server, Path(empty), end, **settings)
     return run, restart, fresh
 
 
-def _restart(server: Server, folder: Path, last: int, first: int, **settings: str) -> float:
+def _restart(server: Server, folder: Path, last: int, **settings: str) -> float:
     begun = time()
-    return result(in_child("vessel", server, last, folder, start=first, **settings)).began - begun
+    return result(in_child("vessel", server, last, folder, **settings)).began - begun
 
 
 def size(folder: Path) -> int:

@@ -44,6 +44,9 @@ ATTACKED = 40
 FAULT_ROUNDS = 32
 """Samples in a row that a series in a fault shows it."""
 
+DOMAINS = ("system", "comms")
+"""Of the devices, in turn."""
+
 STREAM = 0x5EA5_0000_0001
 SHIP = "ship-1"
 
@@ -68,7 +71,7 @@ class ShipLoad:
         self._faults_every = faults_every
         self._per_message = per_message
         self._lines = lines
-        each = max(per_message, 20)  # series of one device
+        self._each = each = max(per_message, 20)  # series of one device
         self._devices = [f"dev-{number // each}" for number in range(series)]
         self._names = [_name(number % each) for number in range(series)]
 
@@ -84,7 +87,8 @@ class ShipLoad:
     def samples(self, number: int, at: datetime) -> Wire:
         """Message `number` of those with samples."""
         first = number * self._per_message
-        subject = f"metrics.ingested.system.{self._devices[first % self.series]}"
+        device = self._devices[first % self.series]
+        subject = f"metrics.ingested.{DOMAINS[first % self.series // self._each % 2]}.{device}"
         if self._per_message == 1:
             return Wire(subject, _json(self.sample(first, at)))
         return Wire(subject, _json([self.sample(each, at) for each in range(first, first + self._per_message)]))
