@@ -1,9 +1,11 @@
 """Processes: two share-nothing detect processes, each on its share of the subjects, against one on all of them.
 
-`python -m tests.bench.processes --json [--quick]`. The same backlog in a real JetStream (80 % samples of 2,000
-series on two domains, 20 % log lines), recovery on; each process has a recovery store of its own and they share
-nothing but the server. value: messages a second of both together, from the first one's start to the last one's
-end; floor: of the one. In turn, medians. The server runs beside them on the same cores, as it would on board.
+`python -m tests.bench.processes --json [--quick]`. The same backlog in a real JetStream, recovery on; each process
+has a recovery store of its own and they share nothing but the server. batched: samples of 2,000 series on two
+domains, 50 a message. single: one sample or line a message. value: messages a second of both together, all
+beginning at once; floor: of the one; in turn, medians. The server works on the same cores, as on board, and so
+does whatever else the machine is doing: by_processor is the speed-up that processor time allows, that of the one
+process over that of the slower of the two.
 """
 
 import argparse
@@ -21,7 +23,9 @@ from tests.bench.telemetry_store import fill, forget_outputs, store
 from tests.support.nats import Server
 
 SERIES = 2000
+SCRAPE = 50
 MESSAGES, QUICK_MESSAGES = 200_000, 40_000
+SCRAPES, QUICK_SCRAPES = 10_000, 2_000
 ROUNDS, QUICK_ROUNDS = 5, 3
 SHARES = (
     ("metrics.ingested.system.>", "logs.ingested.system.>", "logs.ingested.app.>"),
@@ -55,16 +59,28 @@ def rate(runs: list[Run]) -> float:
     return sum(run.messages for run in runs) / (ended - began)
 
 
-def figures(*, quick: bool) -> Iterator[Figure]:
-    """Every figure of this benchmark."""
-    messages, rounds = (QUICK_MESSAGES, QUICK_ROUNDS) if quick else (MESSAGES, ROUNDS)
+def compare(name: str, load: ShipLoad, messages: int, rounds: int) -> Iterator[Figure]:
+    """The figures of one load."""
     with store() as server:
-        fill(server, ShipLoad(SERIES), messages)
+        fill(server, load, messages)
         server.publish([("ops.tick", b"{}")])  # both shares end with it
         last = messages + 1
-        pairs = [(rate(together(server, last, SHARES)), rate(together(server, last, ((),)))) for _ in range(rounds)]
-    yield Figure("processes.two", median(two for two, _ in pairs), "messages/s", median(one for _, one in pairs))
-    yield Figure("processes.speedup", median(two / one for two, one in pairs), "times one process")
+        pairs = [(together(server, last, SHARES), together(server, last, ((),))) for _ in range(rounds)]
+    rates = [(rate(two), rate(one)) for two, one in pairs]
+    yield Figure(
+        f"processes.{name}.two", median(two for two, _ in rates), "messages/s", median(one for _, one in rates)
+    )
+    yield Figure(f"processes.{name}.speedup", median(two / one for two, one in rates), "times one process")
+    by_processor = (one[0].cpu_seconds / max(run.cpu_seconds for run in two) for two, one in pairs)
+    yield Figure(f"processes.{name}.by_processor", median(by_processor), "times one process")
+
+
+def figures(*, quick: bool) -> Iterator[Figure]:
+    """Every figure of this benchmark."""
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    scrapes = ShipLoad(SERIES, per_message=SCRAPE, lines=0)
+    yield from compare("batched", scrapes, QUICK_SCRAPES if quick else SCRAPES, rounds)
+    yield from compare("single", ShipLoad(SERIES), QUICK_MESSAGES if quick else MESSAGES, rounds)
 
 
 def main(arguments: list[str] | None = None) -> int:
