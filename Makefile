@@ -46,6 +46,8 @@ bench: install   ## measure everything; NAB_DIR and CAPTURES_DIR name the public
 	$(PY) -m tests.bench.state --json
 	$(PY) -m tests.bench.latency --json
 	$(PY) -m tests.bench.archive --json
+	$(PY) -m tests.bench.processes --json
+	$(PY) -m tests.bench.idle --json
 
 bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.detectors --json --quick
@@ -58,6 +60,8 @@ bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.state --json --quick
 	$(PY) -m tests.bench.latency --json --quick
 	$(PY) -m tests.bench.archive --json --quick
+	$(PY) -m tests.bench.processes --json --quick
+	$(PY) -m tests.bench.idle --json --quick
 
 torture: install ## kill the parts at random moments under load, 130 times: nothing may be lost, doubled or wrong
 	$(PY) -m tests.torture --json

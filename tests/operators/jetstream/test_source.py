@@ -445,3 +445,18 @@ def test_gaps_that_follow_each_other_are_one_and_those_apart_are_two(nats_server
     got = collect(open_part(state, gaps=True), 5)
     seen = [(each.sequence, each.gap_last) for each in got]
     assert seen == [(2, 4), (5, None), (6, None), (7, 8), (9, None)]
+
+
+def test_some_subjects_only_in_order_and_what_lies_between_is_no_gap(
+    nats_server: Server, open_part: Open, metrics: FlowMetrics
+) -> None:
+    nats_server.create("S", "s.>")
+    nats_server.publish([(f"s.{'abc'[number % 3]}.x", str(number).encode()) for number in range(1, 901)])
+    mine = [number for number in range(1, 901) if number % 3]
+    part = open_part(subjects=["s.b.>", "s.c.*"], window=64)
+    assert numbers(collect(part, 300)[:300]) == mine[:300]
+    saved = part.snapshot()
+    again = open_part(saved, subjects=["s.b.>", "s.c.*"], window=64)
+    assert numbers(collect(again, 600 - mine.index(saved["sequence"]) - 1))[-1] == mine[-1]
+    assert value(metrics, "gap_messages_total") == 0
+    until(lambda: value(metrics, "lag_messages") == 0, what="no lag, although the stream goes on with others' messages")
