@@ -48,7 +48,7 @@ def flow_factory(name: FlowName, *, shares_chdb: bool = False) -> FlowFactory:
     return cast(FlowFactory, partial(factory, shares_chdb=True) if shares_chdb and name == "vessel" else factory)
 
 
-YOUNG: Final = 50_000
+YOUNG: Final = 200_000
 """New objects between two looks for garbage in cycles (Python's own 700 suits programs with small heaps)."""
 
 
@@ -60,7 +60,7 @@ def prepare_process() -> None:
     thousands of events is no garbage, and hardly anything here is in cycles: it is looked for seldom,
     and never in what was loaded at the start.
     """
-    gc.set_threshold(YOUNG, 20, 20)
+    gc.set_threshold(YOUNG, 10, 10)
     gc.collect()
     gc.freeze()
     os.environ.pop("BYTEWAX_DATAFLOW_API_ENABLED", None)

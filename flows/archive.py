@@ -31,7 +31,7 @@ from operators.jetstream import JetStreamSource, NatsConfig, ensure_streams
 from operators.observability import FlowMetrics, configure_logging
 from operators.rebuild import read_rebuild
 from policy import PolicySet, load_policy
-from schemas.event import Event, RawMessage
+from schemas.event import Batch, RawMessage
 from schemas.settings import Settings
 
 TELEMETRY = "TELEMETRY"
@@ -62,7 +62,7 @@ def archive(
     split = op.branch("is_telemetry", messages, _is_telemetry)
     decoded = decode("decode", split.trues, ship_id=settings.ship_id, policy=policy, metrics=metrics, log_level=DEBUG)
     admitted = admit("admit", decoded.events, policy=policy, metrics=metrics)
-    telemetry = op.flat_map_batch("telemetry_rows", admitted, _telemetry_rows)
+    telemetry = op.flat_map("telemetry_rows", admitted, _telemetry_rows)
     others = op.flat_map_batch("message_rows", split.falses, message_rows)
     op.output("clickhouse", op.merge("rows", telemetry, others), sink)
     return flow
@@ -72,7 +72,7 @@ def _is_telemetry(raw: RawMessage) -> bool:
     return raw.stream == TELEMETRY
 
 
-def _telemetry_rows(batch: list[Event]) -> Iterable[KeyedRow]:
+def _telemetry_rows(batch: Batch) -> Iterable[KeyedRow]:
     for event in batch:
         row = event_row(event)
         if row is not None:

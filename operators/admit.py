@@ -1,7 +1,6 @@
 """admit: policy.ingest and policy.privacy decide what goes on, and in which form."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -13,7 +12,7 @@ from operators.observability import FlowMetrics
 from operators.redact import Redactor, redactor_of
 from policy import PolicySet
 from schemas.base import Level
-from schemas.event import Event
+from schemas.event import Batch, Event
 from schemas.telemetry import LogMessage, MetricSample
 
 Labels = tuple[tuple[str, str], ...]
@@ -82,7 +81,7 @@ def rules_of(policy: PolicySet, ship_id: str) -> Rules:
 
 
 @operator
-def admit(step_id: str, up: Stream[Event], *, policy: PolicySet, metrics: FlowMetrics) -> Stream[Event]:
+def admit(step_id: str, up: Stream[Batch], *, policy: PolicySet, metrics: FlowMetrics) -> Stream[Batch]:
     """Let pass what policy admits; what is dropped or redacted is counted by reason or kind. Stateless."""
     admitter = lru_cache(maxsize=1000)(lambda ship_id: Admitter(rules_of(policy, ship_id)))
 
@@ -102,7 +101,7 @@ def admit(step_id: str, up: Stream[Event], *, policy: PolicySet, metrics: FlowMe
             return None
         return event if admitted is body else event._replace(body=admitted)
 
-    def pass_on(batch: list[Event]) -> Iterable[Event]:
+    def pass_on(batch: Batch) -> Batch:
         kinds = Counter(map(type, map(_body, batch)))
         for kind, count in kinds.items():
             metrics.events.labels(kind.__name__).inc(count)
@@ -116,4 +115,4 @@ def admit(step_id: str, up: Stream[Event], *, policy: PolicySet, metrics: FlowMe
                 out.append(passed)
         return out
 
-    return op.flat_map_batch("pass_on", up, pass_on)
+    return op.map("pass_on", up, pass_on)

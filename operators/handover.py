@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import bytewax.operators as op
 import structlog
 from bytewax.dataflow import Stream, operator
 from pydantic import ValidationError
 
-from operators.decode import DecodeOut
 from operators.enrich.saved import load_event, save_event
 from operators.observability import FlowMetrics
 from operators.publish import outgoing
@@ -61,8 +61,16 @@ def read_handed_over(raw: RawMessage) -> Event | None:
     raise ValueError(f"no reader for subject {raw.subject!r}")
 
 
+@dataclass(frozen=True)
+class TakenOver:
+    """The two streams that leave take_over."""
+
+    events: Stream[Event]
+    dead_letters: Stream[DeadLetter]
+
+
 @operator
-def take_over(step_id: str, up: Stream[RawMessage], *, ship_id: str, metrics: FlowMetrics) -> DecodeOut:
+def take_over(step_id: str, up: Stream[RawMessage], *, ship_id: str, metrics: FlowMetrics) -> TakenOver:
     """Read the messages of ANOMALIES as events; what cannot be read leaves as dead letters. Stateless."""
 
     def read(batch: list[RawMessage]) -> Iterable[Event | DeadLetter]:
@@ -78,7 +86,7 @@ def take_over(step_id: str, up: Stream[RawMessage], *, ship_id: str, metrics: Fl
     items = op.flat_map_batch("read", up, read)
     events = op.filter_map("events", items, lambda item: item if isinstance(item, Event) else None)
     letters = op.filter_map("dead_letters", items, lambda item: item if isinstance(item, DeadLetter) else None)
-    return DecodeOut(events, letters)
+    return TakenOver(events, letters)
 
 
 def _dead_letter(raw: RawMessage, ship_id: str, error: ValueError, metrics: FlowMetrics) -> DeadLetter:

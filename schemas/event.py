@@ -46,6 +46,10 @@ class Event(NamedTuple):
         return (self.pos, True, self.at, "")
 
 
+Batch = list[Event]
+"""What one batch of the source gives, in order: from decode to detect it travels as one item."""
+
+
 class Outgoing(NamedTuple):
     """One message to publish: to which stream and subject, under which Nats-Msg-Id.
 

@@ -133,7 +133,7 @@ def _read_samples(captures: Sequence[Path], policy: PolicySet, settings: Setting
     def wire(flow: Dataflow, metrics: FlowMetrics) -> Stream[Event]:
         telemetry = op.input("telemetry", flow, CaptureSource(captures, batch=BATCH))
         decoded = decode("decode", telemetry, ship_id=settings.ship_id, policy=policy, metrics=metrics)
-        return admit("admit", decoded.events, policy=policy, metrics=metrics)
+        return op.flatten("events", admit("admit", decoded.events, policy=policy, metrics=metrics))
 
     _run(wire, take)
     return known

@@ -26,6 +26,13 @@ _tuple = tuple.__new__
 _IS_UUID = re.compile(UUID_PATTERN, re.IGNORECASE).fullmatch
 
 
+MAX_SUBJECTS = 10_000
+"""Subjects remembered; a ship has one a device and one a service."""
+
+Tokens = tuple[str, ...]
+Reader = tuple[Callable[[RawMessage, list[Any], Tokens], list[Any]], Tokens]
+
+
 @dataclass(frozen=True)
 class DecodeLimits:
     """Bounds from policy.ingest: bytes a message, items a message, seconds into the future."""
@@ -66,6 +73,7 @@ class Decoder:
         self._clean = clean
         self._tick = OpsTick(ship_id=ship_id)
         self._quick = QuickReader(ship_id) if quick else None
+        self._readers: dict[str, Reader] = {}
 
     def decode(self, raw: RawMessage) -> list[Event | Refused]:
         """The events of one message by position, then what was refused of it."""
@@ -79,20 +87,25 @@ class Decoder:
             items = read_items(raw.data, self.limits.message_bytes, self.limits.items)
         except Unreadable as error:
             return [self._refuse(raw, 0, raw.data, error)]
-        bodies = self._read_quickly(raw, items)
+        read, tokens = self._readers.get(raw.subject) or self._reader_of(raw.subject)
+        bodies = read(raw, items, tokens)
         if not all(bodies):  # a message is always true
             return self._read_rest(raw, items, bodies)
         sequence, at = raw.sequence, raw.observed_at
         # as Event(…) would, in half its time
         return [_tuple(Event, ((sequence, index), at, body)) for index, body in enumerate(bodies)]
 
-    def _read_quickly(self, raw: RawMessage, items: list[Any]) -> list[Any]:
-        kind, _, rest = raw.subject.partition(".ingested.")
-        if self._quick is not None and kind == "metrics":
-            return self._quick.samples(raw, items, rest.split("."))
-        if self._quick is not None and kind == "logs":
-            return self._quick.lines(raw, items, rest.split("."))
-        return [None] * len(items)
+    def _reader_of(self, subject: str) -> Reader:
+        """Who reads the common item of a subject, and the subject's tokens from the domain on; remembered."""
+        kind, tokens = _subject(subject)
+        quick: dict[str, Callable[..., list[Any]]] = {}
+        if self._quick is not None:
+            quick = {"metrics": self._quick.samples, "logs": self._quick.lines}
+        reader: Reader = (quick.get(kind, _nothing), tokens)
+        if len(self._readers) >= MAX_SUBJECTS:
+            self._readers.clear()
+        self._readers[subject] = reader
+        return reader
 
     def _read_rest(self, raw: RawMessage, items: list[Any], bodies: list[Any]) -> list[Event | Refused]:
         """The events of what was read quickly, and what the models make of the rest."""
@@ -119,12 +132,12 @@ class Decoder:
     def _event(self, raw: RawMessage, pos: Pos, item: Any) -> Event:
         if not isinstance(item, dict):
             raise Unreadable("wrong_shape", f"expected a JSON object, got {type(item).__name__}")
-        kind, _, rest = raw.subject.partition(".ingested.")
+        kind, tokens = _subject(raw.subject)
         try:
             if kind == "metrics":
-                body: Any = self._sample(raw, pos, item, rest.split("."))
+                body: Any = self._sample(raw, pos, item, tokens)
             elif kind == "logs":
-                body = self._log(raw, pos, item, rest.split("."))
+                body = self._log(raw, pos, item, tokens)
             elif raw.subject == "ops.command":
                 body = OpsCommand.model_validate({"ship_id": self.ship_id, **item})
             elif raw.subject == "ops.device":
@@ -135,7 +148,7 @@ class Decoder:
             raise Unreadable("invalid_field", _explain(error)) from error
         return Event(pos, raw.observed_at, body)
 
-    def _log(self, raw: RawMessage, pos: Pos, item: dict[str, Any], subject: list[str]) -> LogMessage:
+    def _log(self, raw: RawMessage, pos: Pos, item: dict[str, Any], subject: Tokens) -> LogMessage:
         fields = {key: value for key, value in item.items() if key in LOG_KEYS}
         meta = fields.get("meta")
         fields["meta"] = dict(meta) if isinstance(meta, dict) else {} if meta is None else {"meta": meta}
@@ -152,7 +165,7 @@ class Decoder:
             fields["meta"]["tracking_id"] = given
         return self._timely(LogMessage.model_validate(fields))
 
-    def _sample(self, raw: RawMessage, pos: Pos, item: dict[str, Any], subject: list[str]) -> MetricSample:
+    def _sample(self, raw: RawMessage, pos: Pos, item: dict[str, Any], subject: Tokens) -> MetricSample:
         fields = {key: value for key, value in item.items() if key in _SAMPLE_KEYS}
         self._common(raw, pos, fields, subject)
         if fields.get("device_id") is None and len(subject) > 1:
@@ -164,7 +177,7 @@ class Decoder:
             fields["labels"] = {}
         return self._timely(MetricSample.model_validate(fields))
 
-    def _common(self, raw: RawMessage, pos: Pos, fields: dict[str, Any], subject: list[str]) -> None:
+    def _common(self, raw: RawMessage, pos: Pos, fields: dict[str, Any], subject: Tokens) -> None:
         fields.pop("schema_version", None)
         fields.pop("error_msg", None)
         fields["observed_at"] = raw.observed_at
@@ -203,6 +216,16 @@ class Decoder:
             reason=self._clean(str(error).encode()).decode(),
         )
         return Refused(error.code, letter, raw.identity)
+
+
+def _nothing(raw: RawMessage, items: list[Any], tokens: Tokens) -> list[Any]:
+    return [None] * len(items)
+
+
+def _subject(subject: str) -> tuple[str, Tokens]:
+    """What a subject of telemetry says it holds, and its tokens from the domain on."""
+    kind, _, rest = subject.partition(".ingested.")
+    return kind, tuple(rest.split("."))
 
 
 def _is_scalar(value: Any) -> bool:

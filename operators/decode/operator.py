@@ -15,7 +15,7 @@ from operators.observability import FlowMetrics
 from operators.redact import redactor_of
 from policy import PolicySet
 from schemas.dead_letter import DeadLetter
-from schemas.event import Event, RawMessage
+from schemas.event import Batch, Event, RawMessage
 from schemas.identity import event_uuid
 
 log = structlog.get_logger()
@@ -23,9 +23,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class DecodeOut:
-    """The two streams that leave decode."""
+    """The two streams that leave decode: events batch by batch, dead letters one by one."""
 
-    events: Stream[Event]
+    events: Stream[Batch]
     dead_letters: Stream[DeadLetter]
 
 
@@ -51,7 +51,6 @@ def decode(
     )
 
     def read(batch: list[RawMessage]) -> Iterable[list[Event | Refused]]:
-        # what one batch gives travels as one item to the two streams: most of it goes to the first, whole
         return (list(chain.from_iterable(map(decoder.decode, batch))),)
 
     said = [-1]  # one line in the log a message, however many letters it gives
@@ -77,8 +76,8 @@ def decode(
         return [dead_letter(item) for item in items if isinstance(item, Refused)]
 
     items = op.flat_map_batch("read", up, read)
-    return DecodeOut(op.flat_map("events", items, _events), op.flat_map("dead_letters", items, dead_letters))
+    return DecodeOut(op.map("events", items, _events), op.flat_map("dead_letters", items, dead_letters))
 
 
-def _events(items: list[Event | Refused]) -> Iterable[Event]:
+def _events(items: list[Event | Refused]) -> Batch:
     return [item for item in items if isinstance(item, Event)]

@@ -50,7 +50,7 @@ class QuickReader:
         self._text: str | None = None
         self._ts = EARLIEST
 
-    def samples(self, raw: RawMessage, items: list[Any], subject: list[str]) -> list[MetricSample | None]:
+    def samples(self, raw: RawMessage, items: list[Any], subject: tuple[str, ...]) -> list[MetricSample | None]:
         """A sample for each item, None where the model must decide; subject: its tokens from the domain on."""
         arrival, names, is_name = raw.observed_at, self._names, self._is_name
         default_domain, default_device = subject[0], subject[1] if len(subject) > 1 else None
@@ -67,7 +67,11 @@ class QuickReader:
             ship_id = self._ship_id if ship_id is None else ship_id
             device_id = default_device if device_id is None else device_id
             ts = arrival if text is None else self._ts if text == self._text else self._time(text)
-            tracking_id = _tracking_id(get("tracking_id"), raw, index)
+            tracking_id = get("tracking_id")
+            if tracking_id is None:
+                tracking_id = event_uuid(raw.identity, raw.sequence, index)
+            elif type(tracking_id) is not str or not _IS_UUID(tracking_id):
+                continue
             try:
                 if not (
                     (service in names or is_name(service))
@@ -88,7 +92,7 @@ class QuickReader:
                 labels = {}
             elif type(labels) is not dict or set(map(type, labels.values())) - _TEXT:
                 continue
-            if ts is None or tracking_id is None or value - value != 0.0 or not EARLIEST <= ts <= arrival:
+            if ts is None or value - value != 0.0 or not EARLIEST <= ts <= arrival:
                 continue
             out[index] = trusted(
                 MetricSample,
@@ -110,7 +114,7 @@ class QuickReader:
             )
         return out
 
-    def lines(self, raw: RawMessage, items: list[Any], subject: list[str]) -> list[LogMessage | None]:
+    def lines(self, raw: RawMessage, items: list[Any], subject: tuple[str, ...]) -> list[LogMessage | None]:
         """The same for log lines; what has a meta of its own is left to the model."""
         arrival, names, is_name = raw.observed_at, self._names, self._is_name
         default_domain, default_service = subject[0], subject[1] if len(subject) > 1 else None
@@ -127,7 +131,11 @@ class QuickReader:
             ship_id = self._ship_id if ship_id is None else ship_id
             service = default_service if service is None else service
             ts = arrival if text is None else self._ts if text == self._text else self._time(text)
-            tracking_id = _tracking_id(get("tracking_id"), raw, index)
+            tracking_id = get("tracking_id")
+            if tracking_id is None:
+                tracking_id = event_uuid(raw.identity, raw.sequence, index)
+            elif type(tracking_id) is not str or not _IS_UUID(tracking_id):
+                continue
             try:
                 if not (
                     (service in names or is_name(service))
@@ -140,7 +148,7 @@ class QuickReader:
                 continue
             if type(level) is not str or (known := LEVELS.get(level) or LEVELS.get(level.lower())) is None:
                 continue
-            if ts is None or tracking_id is None or type(msg) is not str or not EARLIEST <= ts <= arrival:
+            if ts is None or type(msg) is not str or not EARLIEST <= ts <= arrival:
                 continue
             out[index] = trusted(
                 LogMessage,
@@ -180,9 +188,3 @@ class QuickReader:
             return None
         self._text = text
         return self._ts
-
-
-def _tracking_id(given: Any, raw: RawMessage, index: int) -> str | None:
-    if given is None:
-        return event_uuid(raw.identity, raw.sequence, index)
-    return given if type(given) is str and _IS_UUID(given) else None

@@ -1,6 +1,6 @@
 """detect: the keyed step that turns telemetry into anomalies."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import chain
 from operator import itemgetter
@@ -22,7 +22,7 @@ from operators.stored_state import reading_state
 from policy import PolicySet
 from schemas.anomaly import AnomalyDetected
 from schemas.base import Pos
-from schemas.event import Event
+from schemas.event import Batch, Event
 from schemas.ops import OpsTick
 from schemas.telemetry import LogMessage, MetricSample, series_id
 
@@ -61,13 +61,16 @@ class DetectLogic(StatefulBatchLogic[list[Routed], Found, dict[str, Any]]):
     def on_batch(self, values: list[list[Routed]]) -> tuple[Iterable[Found], bool]:
         """Take the events of one batch."""
         process = self._slot.process
+        take: Callable[[Event, Any, str], Iterable[Found]] = self._slot.take_sample
         out: list[Found] = []
         for _, series, event in sorted(chain.from_iterable(values), key=_pos):
-            out.extend(process(event, series))
+            found = take(event, event.body, series) if series else process(event)
+            if found:
+                out.extend(found)
         self._slot.settle()
-        for found in out:
-            if isinstance(found, Event):
-                _tell(found, self._metrics)
+        for each in out:
+            if isinstance(each, Event):
+                _tell(each, self._metrics)
         for reason, count in self._slot.take_counts().items():
             counter = self._metrics.late.labels("detect") if reason == "late" else self._metrics.dropped.labels(reason)
             counter.inc(count)
@@ -131,7 +134,7 @@ def _tell(event: Event, metrics: FlowMetrics) -> None:
 @operator
 def detect(
     step_id: str,
-    up: Stream[Event],
+    up: Stream[Batch],
     *,
     policy: PolicySet,
     slots: int,
@@ -151,7 +154,7 @@ def detect(
     the log lines' templates and rates where a slot starts without state.
     """
 
-    def to_slots(batch: list[Event]) -> Iterable[tuple[str, list[Routed]]]:
+    def to_slots(batch: Batch) -> Iterable[tuple[str, list[Routed]]]:
         of_samples: dict[int, list[Routed]] = {}
         others: dict[str, list[Routed]] = {}
         for event in batch:
@@ -188,7 +191,7 @@ def detect(
         return SilenceLogic(board, metrics)
 
     other_log_slots = [f"log{slot}" for slot in range(1, LOG_SLOTS)]
-    keyed: KeyedStream[list[Routed]] = op.flat_map_batch("to_slots", up, to_slots)
+    keyed: KeyedStream[list[Routed]] = op.flat_map("to_slots", up, to_slots)
     found = op.key_rm("unkey", op.stateful_batch("slots", keyed, build))
     together: KeyedStream[Found] = op.key_on("together", found, lambda item: "all")
     return op.key_rm("unkey_silence", op.stateful_batch("silence", together, build_board))

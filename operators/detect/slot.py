@@ -26,6 +26,7 @@ class SlotTick(OpsTick):
 class DetectSlot:
     """Feeds samples and lines to their series; gives anomalies, and notes for the SilenceBoard, in order.
 
+    take_sample(event, sample, name of its series) is process() for samples, for who knows that it has one.
     Commands, device records and ticks pass through; a SlotTick does its work and goes no further.
     State: that of SampleTable and LineTable; history stands in for that of lines where there is none.
     """
@@ -35,14 +36,15 @@ class DetectSlot:
     ) -> None:
         self._slots = slots
         self._samples = SampleTable(policy, max_series=max_series, pause_s=2.5 * max(slots, MIN_ROUND_S))
+        self.take_sample = self._samples.take
         self._lines = LineTable(policy, max_series=max_series, history=history)
         self._expire_at: datetime | None = None
 
-    def process(self, event: Event, series: str = "") -> Iterable[Found]:
-        """Take one event; events must come in order. series: the name of a sample's series, if it is known."""
+    def process(self, event: Event) -> Iterable[Found]:
+        """Take one event; events must come in order."""
         body = event.body
         if isinstance(body, MetricSample):
-            return self._samples.take(event, body, series)
+            return self.take_sample(event, body)
         if isinstance(body, LogMessage):
             return self._lines.take(event, body)
         if isinstance(body, OpsTick):

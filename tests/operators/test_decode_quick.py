@@ -111,7 +111,7 @@ def test_quick_and_slow_give_the_same(subject: str, items: list[Any]) -> None:
 @pytest.mark.parametrize("subject", ["metrics.ingested.system.srv-1", "logs.ingested.system.node"])
 def test_the_common_item_is_read_without_the_models(subject: str, ts: str | None) -> None:
     item = GOOD | ({} if ts is None else {"ts": ts})
-    reader, tokens = QuickReader("aurora"), subject.partition(".ingested.")[2].split(".")
+    reader, tokens = QuickReader("aurora"), tuple(subject.partition(".ingested.")[2].split("."))
     message = raw(1000, subject, item)
     read = reader.samples if subject.startswith("metrics") else reader.lines
     (found,) = read(message, [item], tokens)
@@ -126,5 +126,5 @@ def test_the_common_item_is_read_without_the_models(subject: str, ts: str | None
 def test_it_remembers_a_bounded_number_of_names() -> None:
     reader = QuickReader("aurora")
     for number in range(60_000):
-        reader.samples(raw(1, SUBJECTS[0], b""), [GOOD | {"metric_name": f"m{number}"}], ["system", "srv-1"])
+        reader.samples(raw(1, SUBJECTS[0], b""), [GOOD | {"metric_name": f"m{number}"}], ("system", "srv-1"))
     assert len(reader._names) <= 50_000
