@@ -122,8 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="JSON lines")
     parser.add_argument("--quick", action="store_true", help="fewer rows")
     asked = parser.parse_args(arguments)
-    write(figures(quick=asked.quick), as_json=asked.json)
-    return 0
+    return 0 if write(figures(quick=asked.quick), as_json=asked.json) else 1
 
 
 if __name__ == "__main__":

@@ -27,12 +27,14 @@ from tests.bench.telemetry_store import store
 from tests.support.nats import Server
 
 SERIES = 2000
-SECONDS, QUICK_SECONDS = 120.0, 15.0
+SECONDS, QUICK_SECONDS = 120.0, 10.0
 SCRAPE = 50
 FAULTS_A_SECOND = 2
 PROBE_S = 0.02
 SETTLED_S = 3.0
 QUANTILES = (50, 95, 99)
+MOST_MS = 1500.0
+"""What policy.slo promises of P95."""
 
 
 class Seen(NamedTuple):
@@ -117,25 +119,25 @@ def report(name: str, seen: Seen) -> Iterator[Figure]:
     """The figures of one load."""
     for percent in QUANTILES:
         value, floor = quantile(seen.incidents, percent), quantile(seen.floor, percent)
-        yield Figure(f"latency.{name}.p{percent}", value * 1000, "ms", floor * 1000)
+        most = MOST_MS if percent == 95 else None
+        yield Figure(f"latency.{name}.p{percent}", value * 1000, "ms", floor * 1000, most=most)
     yield Figure(f"latency.{name}.incidents", len(seen.incidents), "incidents")
 
 
 def figures(*, quick: bool) -> Iterator[Figure]:
     """Every figure of this benchmark."""
-    seconds = QUICK_SECONDS if quick else SECONDS
-    yield from report("single", measure(1000.0, seconds))
-    yield from report("batched", measure(10_000 / SCRAPE, seconds / 2, per_message=SCRAPE, lines=0))
+    yield from report("single", measure(1000.0, QUICK_SECONDS if quick else SECONDS))
+    if not quick:
+        yield from report("batched", measure(10_000 / SCRAPE, SECONDS / 2, per_message=SCRAPE, lines=0))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true", help="JSON lines")
-    parser.add_argument("--quick", action="store_true", help="15 seconds in place of two minutes")
+    parser.add_argument("--quick", action="store_true", help="ten seconds of single messages")
     asked = parser.parse_args(arguments)
-    write(figures(quick=asked.quick), as_json=asked.json)
-    return 0
+    return 0 if write(figures(quick=asked.quick), as_json=asked.json) else 1
 
 
 if __name__ == "__main__":

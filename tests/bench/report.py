@@ -9,17 +9,35 @@ from typing import NamedTuple, TextIO
 
 
 class Figure(NamedTuple):
-    """One measured figure, with the floor it is to be compared with (from the same run; None if there is none)."""
+    """One measured figure, with the floor it is to be compared with (from the same run; None if there is none).
+
+    least, most: bounds that the value must keep on any machine, however busy; None where there is none.
+    """
 
     name: str
     value: float
     unit: str
     floor: float | None = None
+    least: float | None = None
+    most: float | None = None
 
     @property
     def ratio(self) -> float | None:
         """Value over floor."""
         return self.value / self.floor if self.floor else None
+
+    @property
+    def broken(self) -> str | None:
+        """Which bound the value breaks, in words.
+
+        >>> Figure("x", 1.0, "s", most=0.5).broken
+        'x is 1 s, it must not exceed 0.5'
+        """
+        if self.least is not None and self.value < self.least:
+            return f"{self.name} is {self.value:.4g} {self.unit}, it must not fall below {self.least:g}"
+        if self.most is not None and self.value > self.most:
+            return f"{self.name} is {self.value:.4g} {self.unit}, it must not exceed {self.most:g}"
+        return None
 
 
 def machine() -> str:
@@ -67,8 +85,9 @@ def _short(number: float | None) -> float | int | None:
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded
 
 
-def write(figures: Iterable[Figure], *, as_json: bool, out: TextIO | None = None) -> None:
-    """Print figures as they come: JSON lines, or a table with the machine above it."""
+def write(figures: Iterable[Figure], *, as_json: bool, out: TextIO | None = None) -> bool:
+    """Print figures as they come: JSON lines, or a table with the machine above it; False when a bound is broken."""
+    held = True
     out = out if out is not None else sys.stdout
     where = machine()
     if not as_json:
@@ -76,6 +95,10 @@ def write(figures: Iterable[Figure], *, as_json: bool, out: TextIO | None = None
     for figure in figures:
         out.write((json_line(figure, where) if as_json else _row(figure)) + "\n")
         out.flush()
+        if (broken := figure.broken) is not None:
+            held = False
+            sys.stderr.write(f"{broken}\n")
+    return held
 
 
 def _row(figure: Figure) -> str:
