@@ -72,3 +72,19 @@ def test_a_snapshot_packs_what_changed_and_no_more(monkeypatch: pytest.MonkeyPat
     assert len(packed) == 3
     assert to.snapshot() == before
     assert len(packed) == 3
+
+
+@pytest.mark.parametrize("ticks", [[301.0], [301.0, 4000.0]], ids=["watched", "silent"])
+def test_what_a_tick_changes_is_packed(ticks: list[float]) -> None:
+    often, once = table(), table()
+    for to in (often, once):
+        for second in range(0, 300, 10):
+            body = sample(float(second), 20.0)
+            list(to.take(event(body), body))
+    said = []
+    for at in ticks:
+        often.snapshot()
+        said += [*often.tick(tick(at))]
+        list(once.tick(tick(at)))
+    assert len(said) == len(ticks)
+    assert often.snapshot() == once.snapshot()
