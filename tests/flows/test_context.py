@@ -48,7 +48,8 @@ def test_a_rule_about_a_type_of_device_finds_the_last_incident_of_its_kind(
     out: list[Outgoing] = []
     flow = Dataflow("context")
     stream = op.input("in", flow, TestingSource(events))
-    context = ContextSource(reader, policy.default.enrich)
+    patient = policy.default.enrich.model_copy(update={"timeout_ms": 60_000.0})  # not about the limit
+    context = ContextSource(reader, patient)
     decided = correlation(stream, policy=policy, settings=Settings(), metrics=FlowMetrics("test"), context=context)
     op.output("out", decided, TestingSink(out))
     run_main(flow)
