@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 DATA ?= data
 PORT ?= 8080
+# Tests run in two processes, a file in one of them; JOBS=0 for one, to debug.
+JOBS ?= 2
+PYTEST := $(PY) -m pytest -q -n $(JOBS) --dist loadfile
 
 .PHONY: help install up test test-quick check bench bench-quick torture format lock clean
 
@@ -21,10 +24,11 @@ up: install      ## run the whole system on this machine
 	$(BIN)/watchkeeper up --data $(DATA) --port $(PORT) $(ARGS)
 
 test: install    ## run all tests
-	$(PY) -m pytest -q $(ARGS)
+	$(PYTEST) -m "not alone" $(ARGS)
+	$(PY) -m pytest -q -m alone tests/e2e
 
 test-quick: install  ## run the tests that need no server
-	$(PY) -m pytest -q -m "not e2e and not slow" $(ARGS)
+	$(PYTEST) -m "not e2e and not slow" $(ARGS)
 
 check: install   ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -41,6 +45,7 @@ bench: install   ## measure everything; NAB_DIR and CAPTURES_DIR name the public
 	$(PY) -m tests.bench.profile_firings --json
 	$(PY) -m tests.bench.captures --json --pictures docs/pictures --table docs/pictures/captures.md
 	$(PY) -m tests.bench.quiet_day --json
+	$(PY) -m tests.bench.enrichment --json
 	$(PY) -m tests.bench.correlation --json
 	$(PY) -m tests.bench.throughput --json
 	$(PY) -m tests.bench.state --json
@@ -55,6 +60,7 @@ bench-quick: install  ## the same, short (a minute)
 	$(PY) -m tests.bench.logs --json --quick
 	$(PY) -m tests.bench.captures --json --quick
 	$(PY) -m tests.bench.quiet_day --json --quick
+	$(PY) -m tests.bench.enrichment --json --quick
 	$(PY) -m tests.bench.correlation --json --quick
 	$(PY) -m tests.bench.throughput --json --quick
 	$(PY) -m tests.bench.state --json --quick

@@ -134,7 +134,7 @@ class Stale:
         before it proves nothing, so the deadline counts from there.
         """
         last = self.last
-        if last is not None and last > at:
+        if last is not None and float("-inf") < at < last:
             last = self.last = at  # the clock was set back: it counts from there
         if last is None or self.firing or not last + self.settings.min_s <= at < float("inf") or not self.known:
             return None

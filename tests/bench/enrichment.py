@@ -68,8 +68,11 @@ def spread(rows: int) -> str:
     return f"{START} + toIntervalMicrosecond(intDiv(number * {DAYS * 86_400} * 1000, {rows}) * 1000)"
 
 
-def fill(path: str, rows: int) -> float:
-    """Samples 90 %, logs 5 %, anomalies 5 %, some incidents and the devices; the seconds it took."""
+def fill(path: str, rows: int, ship: str = "'aurora'") -> float:
+    """Samples 90 %, logs 5 %, anomalies 5 %, some incidents and the devices; the seconds it took.
+
+    ship: SQL of the ship of row `number`.
+    """
     begun = time.perf_counter()
     connector(f"chdb://{path}", DATABASE, dict.fromkeys(retention_names(), 10_000))().close()
     client = open_client(f"chdb://{path}", DATABASE)
@@ -81,31 +84,31 @@ def fill(path: str, rows: int) -> float:
         client.command(
             "INSERT INTO samples (tracking_id, ship_id, ts, observed_at, stream_seq, domain, service, device_id, "
             "metric_name, metric_value, unit, labels, series) "
-            f"SELECT hex(number), 'aurora', {spread(samples)} AS t, t, number, "
+            f"SELECT hex(number), {ship}, {spread(samples)} AS t, t, number, "
             f"'system', 'node', {device}, {name}, 50 + 10 * sin(number) + (cityHash64(number) % 1000) / 100, "
-            f"'%', '{{}}', concat('aurora/', {device}, '/node/', {name}) FROM numbers({first}, {many})"
+            f"'%', '{{}}', concat({ship}, '/', {device}, '/node/', {name}) FROM numbers({first}, {many})"
         )
     client.command(
         "INSERT INTO logs (tracking_id, ship_id, ts, observed_at, stream_seq, domain, service, device_id, level, msg) "
-        f"SELECT hex(number), 'aurora', {spread(logs)} AS t, t, number, 'app', 'node', {device}, "
+        f"SELECT hex(number), {ship}, {spread(logs)} AS t, t, number, 'app', 'node', {device}, "
         f"if(number % 4 = 0, 'error', 'info'), 'something happened' FROM numbers({logs})"
     )
     client.command(
         "INSERT INTO anomalies (anomaly_id, stage, tracking_id, ship_id, ts, observed_at, published_at, state, "
         "anomaly_type, detector, domain, service, device_id, series, metric_name, rule) "
-        f"SELECT hex(number), 'detected', hex(number), 'aurora', {spread(logs)} AS t, t, t, 'firing', "
-        f"'metric_threshold', 'threshold', 'system', 'node', {device}, concat('aurora/', {device}), "
+        f"SELECT hex(number), 'detected', hex(number), {ship}, {spread(logs)} AS t, t, t, 'firing', "
+        f"'metric_threshold', 'threshold', 'system', 'node', {device}, concat({ship}, '/', {device}), "
         f"concat('m', toString(number % {METRICS})), concat('r', toString(number % {FAMILIES})) FROM numbers({logs})"
     )
     client.command(
         "INSERT INTO incidents (incident_id, revision, ship_id, published_at, incident_type, status, scope_device_ids, "
-        f"opened_at, updated_at, body) SELECT toString(intDiv(number, 3)), number % 3 + 1, 'aurora', {spread(20_000)} "
+        f"opened_at, updated_at, body) SELECT toString(intDiv(number, 3)), number % 3 + 1, {ship}, {spread(20_000)} "
         f"AS t, 'resource_pressure', if(number % 3 = 2, 'resolved', 'open'), "
         f"[{device.replace('number', 'intDiv(number, 3)')}], t, t, "
         '\'{"timeline":[{"by":"policy","reason":"quiet"}]}\' FROM numbers(20000)'
     )
     client.command(
-        f"INSERT INTO devices SELECT 'aurora', {device}, 'server', 'acme', 'x1', 'bridge', 'high', [], false, "
+        f"INSERT INTO devices SELECT {ship}, {device}, 'server', 'acme', 'x1', 'bridge', 'high', [], false, "
         f"now64(6), number FROM numbers({DEVICES})"
     )
     client.close()

@@ -3,7 +3,8 @@
 `python -m tests.bench.jetstream_flow vessel|detect|archive|floor LAST` reads TELEMETRY up to that sequence and
 prints a Run as JSON. Time counts from the first message handed on until everything that follows from the last
 one is acknowledged and committed. The flows run as shipped: profile core-fast, recovery on, the shipped epoch (or
-WATCHKEEPER_EPOCH_S and others); nothing is enriched. The floor is the same source, each payload read with
+WATCHKEEPER_EPOCH_S and others); with BENCH_ENRICHED set the vessel flow enriches as the settings say, else nothing is
+enriched. The floor is the same source, each payload read with
 json.loads and dropped.
 """
 
@@ -29,6 +30,7 @@ from bytewax.testing import run_main
 from compose.launch import prepare_process
 from compose.recovery import prepare_recovery
 from flows.archive import archive, retention_days
+from flows.correlate import context_of
 from flows.detect import OUTPUT_STREAMS as DETECT_STREAMS
 from flows.detect import detect_alone, read_subjects
 from flows.vessel import OUTPUT_STREAMS as VESSEL_STREAMS
@@ -36,6 +38,7 @@ from flows.vessel import vessel
 from operators.clickhouse import ClickHouseSink, connector
 from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig
 from operators.observability import FlowMetrics, configure_logging
+from operators.rebuild import Rebuild
 from policy import PolicySet
 from schemas.event import RawMessage
 from schemas.settings import Settings
@@ -209,9 +212,12 @@ def wired(kind: str, source: Any, settings: Settings, metrics: FlowMetrics, stop
     policy = profile_policy("core-fast")
     if kind == "archive":
         return archive(source, clickhouse_sink(settings, policy, metrics), policy, settings, metrics)
-    wire, streams = {"vessel": (vessel, VESSEL_STREAMS), "detect": (detect_alone, DETECT_STREAMS)}[kind]
+    streams = VESSEL_STREAMS if kind == "vessel" else DETECT_STREAMS
     sink = JetStreamSink(NatsConfig.of(settings), streams, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
-    return wire(source, sink, policy, settings, metrics)
+    if kind == "detect":
+        return detect_alone(source, sink, policy, settings, metrics)
+    context = context_of(policy, settings, Rebuild()) if os.environ.get("BENCH_ENRICHED") else None
+    return vessel(source, sink, policy, settings, metrics, context=context)
 
 
 def clickhouse_sink(settings: Settings, policy: PolicySet, metrics: FlowMetrics) -> ClickHouseSink:
