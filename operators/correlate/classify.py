@@ -4,6 +4,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
+from operators.correlate.bounds import KEY_BYTES, identity
 from policy import Policy
 from policy.correlate import CorrelateRule, IncidentTypePolicy
 from schemas.anomaly import AnomalyDetected
@@ -56,9 +57,9 @@ def classify(anomaly: AnomalyDetected, policy: Policy, device_type: str | None =
     rule = next((each for each in matching if own is None or _is_particular(each)), None)
     named = rule.incident_type if rule is not None else own or policy.correlate.default_incident_type
     names = rule.keys if rule is not None and rule.keys is not None else types[named].keys
-    keys = {name: _value(anomaly, name) or f"?{anomaly.series}" for name in names}
+    keys = {name: identity(_value(anomaly, name) or f"?{anomaly.series}", KEY_BYTES) for name in names}
     bridge = {name: _value(anomaly, name) for name in types[named].bridge}
-    links = tuple(f"{named}|{name}={value}" for name, value in sorted(bridge.items()) if value)
+    links = tuple(f"{named}|{name}={identity(value, KEY_BYTES)}" for name, value in sorted(bridge.items()) if value)
     return Situation(named, terms_of(types[named], rule), keys, links, rule.severity if rule is not None else None)
 
 

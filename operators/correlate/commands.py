@@ -11,6 +11,7 @@ from operators.correlate.incident_state import IncidentState
 from operators.correlate.lifecycle import settle
 from operators.correlate.silences import SilenceError, parse_silence
 from operators.deadlines import Deadlines
+from schemas.base import MAX_NAME
 from schemas.ops import AuditEvent, OpsCommand
 
 COMMAND: Final = "command|"
@@ -107,7 +108,7 @@ class CommandDesk:
         yield from self._say(state, "acknowledged", command, now, reason_of(command, "acknowledged"))
 
     def _assign(self, command: OpsCommand, now: datetime) -> Iterator[Decision]:
-        state, assignee = self._active(command), text_of(command, "assignee")
+        state, assignee = self._active(command), text_of(command, "assignee")[:MAX_NAME]
         if state.incident.assignee == assignee:
             raise Unchanged(f"incident {state.id} is assigned to {assignee} already")
         state.change(assignee=assignee)

@@ -1,10 +1,21 @@
 """One incident while it lives: what it rests on, what still fires, and what it must do when."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Self
 
+from operators.correlate.bounds import (
+    COMMENT_BYTES,
+    EVIDENCE_BYTES,
+    IMPACT_BYTES,
+    SCOPE_BYTES,
+    SUMMARY_BYTES,
+    TIMELINE_BYTES,
+    cut,
+    fit,
+    short,
+)
 from operators.correlate.classify import Terms
 from operators.correlate.matchers import Scope as About
 from schemas.anomaly import AnomalyEnriched
@@ -41,8 +52,9 @@ class IncidentState:
     last anomaly. seen: fingerprint → until when it is a duplicate. mutes: why people are not told of it;
     while there is one its status is suppressed. keys, links: the correlation keys and bridge values that
     lead to it, at most 1000 each but for merges. about: its scope with metrics and rules, in the order they
-    came. dirty: something changed that no revision has said yet. Times are log time but for began. Bounded by
-    policy's caps on evidence and timeline; firing by the series of one situation.
+    came. scope_cut: it touches more than its scope lists. dirty: something changed that no revision has said yet.
+    Times are log time but for began. Bounded by policy's caps on evidence and timeline, and in bytes (see bounds);
+    firing by the series of one situation.
     """
 
     incident: Incident
@@ -60,6 +72,7 @@ class IncidentState:
     reopened: int = 0
     acknowledged: bool = False
     cleared_at: datetime | None = None
+    scope_cut: bool = False
     dirty: bool = False
 
     @property
@@ -106,14 +119,24 @@ class IncidentState:
         if len(incident.evidence) >= limit:
             self.change(evidence_dropped=incident.evidence_dropped + 1)
         else:
-            self.change(evidence=(*incident.evidence, evidence_of(anomaly)))
+            self.list_evidence((*incident.evidence, evidence_of(anomaly)), limit)
         scope = Scope(device_id=anomaly.device_id, service=anomaly.service)
-        if scope not in incident.scope and len(incident.scope) < limit:
-            self.touch((*incident.scope, scope))
+        if not self.scope_cut and scope not in incident.scope:
+            self.touch((*incident.scope, scope), limit)
 
-    def touch(self, scope: tuple[Scope, ...]) -> None:
-        """Let the incident touch these places; its title says so."""
-        self.change(scope=scope, title=title_of(self.terms.title, scope))
+    def list_evidence(self, evidence: Sequence[Evidence], limit: int) -> None:
+        """Rest the incident on these; what does not fit is only counted."""
+        listed = fit(evidence, limit, EVIDENCE_BYTES)
+        dropped = len(evidence) - len(listed)
+        self.change(evidence=listed, evidence_dropped=self.incident.evidence_dropped + dropped)
+
+    def touch(self, scope: Sequence[Scope], limit: int) -> None:
+        """Let the incident touch these places, as many as fit; its title says so."""
+        listed = fit(scope, limit, SCOPE_BYTES)
+        self.scope_cut = self.scope_cut or len(listed) < len(scope)
+        title = title_of(self.terms.title, listed, more=self.scope_cut)
+        if (listed, title) != (self.incident.scope, self.incident.title):
+            self.change(scope=listed, title=title)
 
     def lead_here(self, key: str, links: Iterable[str]) -> int:
         """Let a correlation key and links lead to this incident; how many did not fit (1000 each)."""
@@ -132,15 +155,21 @@ class IncidentState:
         place = (impact.device_id, impact.service)
         if len(known) >= limit or any((each.device_id, each.service) == place for each in known):
             return False
-        self.change(impact=(*known, impact))
-        return True
+        return self.list_impact((*known, impact), limit)
+
+    def list_impact(self, impact: Sequence[Impact], limit: int) -> bool:
+        """List these as what suffers from this incident, as many as fit; whether all do."""
+        listed = fit(impact, limit, IMPACT_BYTES)
+        if listed != self.incident.impact:
+            self.change(impact=listed)
+        return len(listed) == len(impact)
 
     def log(self, at: datetime, event: str, by: str, reason: str, limit: int) -> None:
         """Add a timeline entry; beyond the limit the oldest but the first give way."""
-        timeline = (*self.incident.timeline, TimelineEntry(at=at, event=event, by=by, reason=reason))
-        if len(timeline) > limit:
-            timeline = (timeline[0], *timeline[len(timeline) - limit + 1 :])
-        self.change(timeline=timeline)
+        entry = TimelineEntry(at=at, event=event, by=by, reason=cut(reason, COMMENT_BYTES))
+        first, *later = *self.incident.timeline, entry
+        newest_first = fit((first, *reversed(later)), limit, TIMELINE_BYTES)
+        self.change(timeline=(first, *reversed(newest_first[1:])))
 
     def publish(self, event: IncidentEvent, at: datetime, *, first: bool = False) -> IncidentPublished:
         """The next revision."""
@@ -197,13 +226,14 @@ class IncidentState:
             "firing": dict(self.firing),
             "seen": dict(self.seen),
             "cleared_at": self.cleared_at,
+            "scope_cut": self.scope_cut,
             "dirty": self.dirty,
         }
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Self:
         """An incident that goes on from a snapshot."""
-        incident = Incident.model_validate(state["incident"])
+        incident = _bounded(Incident.model_validate(state["incident"]))
         about = state.get("about", [(each.device_id, each.service) for each in incident.scope])  # not all have it
         return cls(
             incident=incident,
@@ -221,6 +251,7 @@ class IncidentState:
             firing=dict(state["firing"]),
             seen=dict(state["seen"]),
             cleared_at=state["cleared_at"],
+            scope_cut=state.get("scope_cut", False),  # not all have it
             dirty=state["dirty"],
         )
 
@@ -230,14 +261,21 @@ def evidence_of(anomaly: AnomalyEnriched) -> Evidence:
     return Evidence(
         ref=anomaly.anomaly_id,
         tracking_id=anomaly.tracking_id,
-        summary=anomaly.msg,
+        summary=cut(anomaly.msg, SUMMARY_BYTES),
         weight=anomaly.score,
         ts=anomaly.ts,
     )
 
 
-def title_of(title: str, scope: tuple[Scope, ...]) -> str:
-    """What people call an incident of this kind that touches these places.
+def _bounded(incident: Incident) -> Incident:
+    """The incident without what does not fit; a snapshot may come from before there were bounds."""
+    bounds = {"scope": SCOPE_BYTES, "evidence": EVIDENCE_BYTES, "impact": IMPACT_BYTES, "timeline": TIMELINE_BYTES}
+    parts = {name: getattr(incident, name) for name in bounds}
+    return incident.model_copy(update={name: fit(each, len(each), bounds[name]) for name, each in parts.items()})
+
+
+def title_of(title: str, scope: Sequence[Scope], *, more: bool = False) -> str:
+    """What people call an incident of this kind that touches these places; more: and others that are not listed.
 
     >>> places = [Scope(device_id=name, service="sshd") for name in ("fw-1", "srv-1", "srv-2")]
     >>> for n in (1, 2, 3):
@@ -245,8 +283,12 @@ def title_of(title: str, scope: tuple[Scope, ...]) -> str:
     Attack on fw-1
     Attack on fw-1 and srv-1
     Attack on fw-1 and 2 more devices
+    >>> print(title_of("Attack", places, more=True))
+    Attack on fw-1 and 2 or more other devices
     """
-    first, *others = dict.fromkeys(each.device_id for each in scope)
+    first, *others = dict.fromkeys(short(each.device_id) for each in scope)
+    if more and others:
+        return f"{title} on {first} and {len(others)} or more other devices"
     if not others:
         return f"{title} on {first}"
     return f"{title} on {first} and {others[0] if len(others) == 1 else f'{len(others)} more devices'}"

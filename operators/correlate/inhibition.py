@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from operators.correlate.board import IncidentBoard
+from operators.correlate.bounds import REASON_BYTES, cut, short
 from operators.correlate.incident_state import IncidentState, Mute
 from operators.correlate.topology import Topology
 from policy.correlate import InhibitPolicy
 from schemas.incident import Impact
 
 _Paths = list[tuple[str, ...]]
+
+MAX_PATHS: Final = 3
+MAX_STEPS_SHOWN: Final = 5
+"""Devices of a path that is told whole."""
 
 
 class Cause(NamedTuple):
@@ -71,7 +76,8 @@ class Inhibition:
     def mute(self, cause: Cause) -> Mute:
         """Why the symptom is not told."""
         title = cause.state.incident.title
-        return Mute("inhibited", cause.state.id, None, f"explained by {title} ({cause.state.id}): {cause.because}")
+        reason = cut(f"explained by {title} ({cause.state.id}): {cause.because}", REASON_BYTES)
+        return Mute("inhibited", cause.state.id, None, reason)
 
     def because(self, cause: IncidentState, symptom: IncidentState) -> str | None:
         """How each device of the symptom leads to the cause, in words; None when one does not."""
@@ -134,23 +140,30 @@ def _nearness(candidate: tuple[IncidentState, _Paths]) -> tuple[int, bool, datet
 
 
 def _because(paths: _Paths) -> str:
-    return "; ".join(map(_path, paths)) or "the same device"
+    """How each device leads to the cause, in words: the first three, and how many more there are.
+
+    >>> _because([(name, "vsat-1") for name in ("a", "b", "c", "d", "e")])
+    'a depends on vsat-1; b depends on vsat-1; c depends on vsat-1; and 2 more'
+    """
+    more = [f"and {len(paths) - MAX_PATHS} more"] if len(paths) > MAX_PATHS else []
+    return "; ".join([*map(_path, paths[:MAX_PATHS]), *more]) or "the same device"
 
 
 def _path(devices: tuple[str, ...]) -> str:
-    """A path of dependencies in words.
+    """A path of dependencies in words; of a long one its ends.
 
     >>> _path(("mail", "rtr-1", "vsat-1"))
     'mail depends on rtr-1, which depends on vsat-1'
+    >>> _path(tuple("abcdefg"))
+    'a depends on b, … (3 between), f, which depends on g'
     """
-    first, *others = devices
-    return f"{first} depends on {', which depends on '.join(others)}"
+    first, second, *others = map(short, devices)
+    if len(devices) <= MAX_STEPS_SHOWN:
+        return f"{first} depends on {', which depends on '.join([second, *others])}"
+    return f"{first} depends on {second}, … ({len(devices) - 4} between), {others[-2]}, which depends on {others[-1]}"
 
 
 def impacts(symptom: IncidentState, because: str) -> list[Impact]:
     """What the cause must list: each place that the symptom touches."""
-    title = symptom.incident.title
-    return [
-        Impact(device_id=each.device_id, service=each.service, reason=f"{title} ({symptom.id}): {because}")
-        for each in symptom.incident.scope
-    ]
+    reason = cut(f"{symptom.incident.title} ({symptom.id}): {because}", REASON_BYTES)
+    return [Impact(device_id=each.device_id, service=each.service, reason=reason) for each in symptom.incident.scope]

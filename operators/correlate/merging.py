@@ -16,17 +16,18 @@ def take_over(survivor: IncidentState, other: IncidentState, now: datetime, *, m
     known = {each.ref for each in mine.evidence}
     fresh = [each for each in its.evidence if each.ref not in known]
     evidence = sorted([*mine.evidence, *fresh], key=lambda each: (each.ts, each.ref))
-    survivor.touch((*mine.scope, *(each for each in its.scope if each not in mine.scope))[:max_evidence])
+    survivor.scope_cut = survivor.scope_cut or other.scope_cut
+    survivor.touch((*mine.scope, *(each for each in its.scope if each not in mine.scope)), max_evidence)
     survivor.concern(other.about, max_evidence)
     survivor.change(
-        evidence=tuple(evidence[:max_evidence]),
-        evidence_dropped=mine.evidence_dropped + its.evidence_dropped + max(0, len(evidence) - max_evidence),
-        impact=(*mine.impact, *(each for each in its.impact if each not in mine.impact))[:max_evidence],
+        evidence_dropped=mine.evidence_dropped + its.evidence_dropped,
         anomaly_count=mine.anomaly_count + its.anomaly_count,
         duplicate_count=mine.duplicate_count + its.duplicate_count,
         severity=_higher(mine.severity, its.severity),
         assignee=mine.assignee or its.assignee,
     )
+    survivor.list_evidence(evidence, max_evidence)
+    survivor.list_impact((*mine.impact, *(each for each in its.impact if each not in mine.impact)), max_evidence)
     survivor.seen.update({name: until for name, until in other.seen.items() if name not in survivor.seen})
     survivor.heard_at = max(survivor.heard_at, other.heard_at)
     survivor.began = min(survivor.began, other.began)
@@ -41,7 +42,8 @@ def go_on(new: IncidentState, old: IncidentState, *, max_evidence: int) -> None:
     A person who has taken on the old one has the new one too; that it is acknowledged does not last.
     """
     mine, its = new.incident, old.incident
-    new.touch((*mine.scope, *(each for each in its.scope if each not in mine.scope))[:max_evidence])
+    new.scope_cut = new.scope_cut or old.scope_cut
+    new.touch((*mine.scope, *(each for each in its.scope if each not in mine.scope)), max_evidence)
     new.began = min(new.began, old.began)
     new.concern(old.about, max_evidence)
     severity = _higher(mine.severity, its.severity) if old.firing else mine.severity

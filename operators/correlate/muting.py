@@ -104,7 +104,8 @@ class Muting:
 
     def _subject(self, state: IncidentState) -> Subject:
         """What an incident is about; a storm, and one too wide to list, are about more than any device or rule."""
-        complete = state.incident.incident_type != self._storm and len(state.incident.scope) < self._max_scope
+        is_listed = len(state.incident.scope) < self._max_scope and not state.scope_cut
+        complete = state.incident.incident_type != self._storm and is_listed
         return of_incident(state.incident, state.about if len(state.about) < self._max_scope else (), complete=complete)
 
     def snapshot(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from operators.correlate.bounds import FINGERPRINT_BYTES, identity
 from operators.correlate.classify import Situation
 from operators.correlate.incident_state import IncidentState, title_of
 from schemas.anomaly import AnomalyEnriched
@@ -21,7 +22,7 @@ def new_incident(
 ) -> IncidentState:
     """An incident about to open on these anomalies (pos-first first); after is the id of its key's last one."""
     first = anomalies[0]
-    fingerprint = f"{ship_id}|{situation.key}"
+    fingerprint = identity(f"{ship_id}|{situation.key}", FINGERPRINT_BYTES)
     scope = (Scope(device_id=first.device_id, service=first.service),)
     incident = Incident(
         tracking_id=first.tracking_id,

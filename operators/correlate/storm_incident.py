@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from operators.correlate.bounds import EVIDENCE_BYTES, fit
 from operators.correlate.classify import terms_of
 from operators.correlate.incident_state import IncidentState
 from policy.correlate import CorrelatePolicy
@@ -37,7 +38,7 @@ def storm_incident(
         opened_at=now,
         updated_at=now,
         anomaly_count=0,
-        evidence=tuple(evidence[: policy.max_evidence]),
+        evidence=fit(evidence, policy.max_evidence, EVIDENCE_BYTES),
         timeline=(),
     )
     return IncidentState(incident, terms_of(kind), published_at=now, heard_at=now, since=now, began=now)

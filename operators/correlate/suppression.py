@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from operators.correlate.bounds import FINGERPRINT_BYTES, REASON_BYTES, cut, identity
 from operators.correlate.incident_state import IncidentState, Mute
 from schemas.anomaly import AnomalyEnriched
 from schemas.identity import content_uuid
@@ -16,7 +17,7 @@ def remember(state: IncidentState, anomaly: AnomalyEnriched, now: datetime, ttl:
     A fingerprint is remembered for ttl (log time) from its first finding, so a lasting situation
     brings fresh evidence once a ttl. At most 1000 are kept; the earliest to expire gives way.
     """
-    fingerprint = anomaly.fingerprint
+    fingerprint = identity(anomaly.fingerprint, FINGERPRINT_BYTES)
     until = state.seen.get(fingerprint)
     if until is not None and now < until:
         return _record(state, anomaly, now, until)
@@ -47,7 +48,7 @@ def held_back(state: IncidentState, mute: Mute, now: datetime) -> SuppressionRec
         kind=mute.kind,
         by=mute.by,
         until=mute.until or now + timedelta(days=1),
-        reason=mute.reason,
+        reason=cut(mute.reason, REASON_BYTES),
         incident_id=incident.incident_id,
         fingerprint=incident.fingerprint,
         suppress_key=incident.suppress_key,
@@ -75,6 +76,6 @@ def _record(
         reason=reason or f"the same finding is already evidence of incident {incident_id}",
         anomaly_id=anomaly.anomaly_id,
         incident_id=incident_id,
-        fingerprint=anomaly.fingerprint,
+        fingerprint=identity(anomaly.fingerprint, FINGERPRINT_BYTES),
         suppress_key=state.incident.suppress_key,
     )

@@ -11,6 +11,8 @@ from schemas.ops import Device
 MAX_DEVICES: Final = 10_000
 MAX_DEPENDS_ON: Final = 256
 MAX_TYPE: Final = 256
+MAX_DEPTH: Final = 64
+"""Steps that a path may have: what is further away neither explains nor suffers."""
 CACHED: Final = 200_000
 """Devices in all cached answers together; beyond it they are worked out again."""
 SNAPSHOT_VERSION: Final = 1
@@ -64,8 +66,8 @@ class Topology:
     A device may depend on one that is not in the inventory (yet); devices that depend on each other
     are each upstream of the other, none of itself. The same inventory gives the same answers in
     whatever order it came. State: max_devices entries of at most 256 dependencies each (what is beyond
-    is refused and counted, by reason, in counts), kept until the inventory says `removed`. Answers
-    are kept until a dependency changes.
+    is refused), kept until the inventory says `removed`. Answers reach 64 steps, and are kept until a
+    dependency changes. counts: what was refused, and searches that ended at 64 steps (depth_cap), by reason.
     """
 
     def __init__(self, max_devices: int = MAX_DEVICES) -> None:
@@ -174,7 +176,10 @@ class Topology:
         key = (from_start, start)
         found = self._cache.get(key)
         if found is None:
-            found = Reach(start, _breadth_first(start, neighbours), from_start=from_start)
+            before, is_cut = _breadth_first(start, neighbours)
+            if is_cut:
+                self.counts["depth_cap"] += 1
+            found = Reach(start, before, from_start=from_start)
             if self._cached + len(found) > CACHED:
                 self._cache.clear()
                 self._cached = 0
@@ -183,11 +188,16 @@ class Topology:
         return found
 
 
-def _breadth_first(start: str, neighbours: Callable[[str], Sequence[str]]) -> dict[str, str]:
-    """What is reached from start, in the order of distance, and from where; neighbours come in order of name."""
+def _breadth_first(start: str, neighbours: Callable[[str], Sequence[str]]) -> tuple[dict[str, str], bool]:
+    """What is reached from start in at most MAX_DEPTH steps, the nearest first, and from where; whether there is more.
+
+    Neighbours come in order of name.
+    """
     before: dict[str, str] = {}
     layer = [start]
-    while layer:
+    for _ in range(MAX_DEPTH):
+        if not layer:
+            return before, False
         following: list[str] = []
         for at in layer:
             for each in neighbours(at):
@@ -195,4 +205,4 @@ def _breadth_first(start: str, neighbours: Callable[[str], Sequence[str]]) -> di
                     before[each] = at
                     following.append(each)
         layer = following
-    return before
+    return before, any(each != start and each not in before for at in layer for each in neighbours(at))

@@ -166,12 +166,15 @@ def test_answers_are_kept_until_a_dependency_changes_and_are_bounded(monkeypatch
         assert sum(len(each) + 1 for each in made._cache.values()) <= 121
 
 
-def test_a_chain_of_ten_thousand_is_answered() -> None:
+def test_of_a_chain_of_ten_thousand_64_steps_are_looked_at_and_that_is_counted() -> None:
     made = of({f"d{n:05}": (f"d{n + 1:05}",) for n in range(9_999)})
     last = made.upstream("d00000")
-    assert len(last) == 9_999
-    assert len(last["d09999"]) == 10_000
-    assert made.downstream("d09999")["d00000"] == last["d09999"]
+    assert len(last) == 64
+    assert len(last["d00064"]) == 65
+    assert made.downstream("d00064")["d00000"] == last["d00064"]
+    assert made.counts["depth_cap"] == 1
+    assert len(made.upstream("d09935")) == 64
+    assert made.counts["depth_cap"] == 1
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:
