@@ -49,7 +49,14 @@ def correlation(
         return classify(anomaly, policy.for_ship(anomaly.ship_id), device_type).incident_type
 
     enriched = enrich("enrich", events, policy=policy, context=context, incident_type=incident_type, metrics=metrics)
-    decisions = correlate("correlate", enriched, policy=policy, slots=settings.correlate_slots, metrics=metrics)
+    decisions = correlate(
+        "correlate",
+        enriched,
+        policy=policy,
+        slots=settings.correlate_slots,
+        metrics=metrics,
+        own_ship=settings.ship_id,
+    )
     anomalies = op.filter_map("enriched", enriched, _anomaly)
     decided = op.map("decided", decisions, _decision)
     return op.merge("correlation_out", anomalies, decided)
