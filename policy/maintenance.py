@@ -1,5 +1,7 @@
 """maintenance: when work is done on the ship, and how long a person may silence something."""
 
+import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Final, Self
@@ -11,6 +13,19 @@ from policy.recurrence import Recurrence, recurrence
 
 MAX_UNBROKEN: Final = timedelta(days=92)
 """Longer than this no window may last without a break."""
+
+
+_CLASS: Final = re.compile(r"\[!?\]?[^\]]*\]")
+_WORD: Final = re.compile(r"[^\W_]{2}")
+
+
+def names_something(given: Mapping[str, str]) -> bool:
+    """Whether one of these is an exact value, or a glob with two letters or digits in a row.
+
+    >>> names_something({"device_id": "gw-*"}), names_something({"device_id": "*-*", "service": "[a-z]*"})
+    (True, False)
+    """
+    return any(not set(value) & set("*?[") or _WORD.search(_CLASS.sub("*", value)) for value in given.values())
 
 
 def _local(value: datetime) -> datetime:
@@ -62,6 +77,11 @@ class MaintenanceWindow(Segment):
     def _check(self) -> Self:
         if not self.match.given:
             raise ValueError("match is empty and would hold back everything; name at least one field, or the ship_id")
+        if not any(character.isalnum() for value in self.match.given.values() for character in value):
+            raise ValueError(
+                "match would hold back everything; name at least one field, or the ship_id, exactly or by a glob with "
+                "a letter or digit in it"
+            )
         if not _has_a_break(self.recurrence, self.duration):
             raise ValueError(
                 f"{self.rrule} with duration_s {self.duration_s:g} lasts more than {MAX_UNBROKEN.days} days "

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from policy.maintenance import SubjectMatch
+from policy.maintenance import SubjectMatch, names_something
 from schemas.anomaly import AnomalyEnriched
 from schemas.base import DOMAINS, Severity
 from schemas.incident import Incident
@@ -18,7 +18,8 @@ FIELDS: Final = tuple(SubjectMatch.model_fields)
 """What can be matched."""
 
 _WILD = re.compile(r"[*?\[]")
-_KNOWN: Final[dict[str, tuple[str, ...]]] = {"severity": tuple(Severity), "domain": DOMAINS}
+_TITLES: Final = ("Link down on gw-1", "z on é and 2 more devices")
+_KNOWN: Final[dict[str, tuple[str, ...]]] = {"severity": tuple(Severity), "domain": DOMAINS, "title": _TITLES}
 _WORDS: Final = ("a", "z", "m_0")
 _SAMPLES: Final = (*_WORDS, "A", "Z9", "~", "é", "gw-1", "eth0/1.2", "7", "Link down")
 
@@ -94,8 +95,15 @@ class Matchers:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing is left out: every matcher but that of the ship matches whatever may come."""
-        return all(field == "ship_id" or _is_any(field, value) for field, value in self.given.items())
+        """Whether nothing may be left out: all matchers but the ship's match whatever comes, or name nothing.
+
+        What names something is said at names_something: "*-*" may be in the name of every device. Of severity
+        and domain all values are known: any glob that leaves one out is good.
+        """
+        own = {field: value for field, value in self.given.items() if field != "ship_id"}
+        if any(field in ("severity", "domain") and not _is_any(field, value) for field, value in own.items()):
+            return False
+        return not names_something(own) or all(_is_any(field, value) for field, value in own.items())
 
     def __str__(self) -> str:
         return ", ".join(f"{field}={value}" for field, value in self.given.items())
@@ -126,7 +134,10 @@ def parse_matchers(given: Any) -> Matchers:
     if not matchers.given:
         raise ValueError(f"empty; name at least one of {', '.join(FIELDS)}")
     if matchers.is_everything:
-        raise ValueError(f"{matchers} would silence the whole ship; name a device, service or type")
+        raise ValueError(
+            f"{matchers} would silence the whole ship; name a device, service or type, exactly or by a glob with two "
+            "letters or digits in a row"
+        )
     return matchers
 
 
