@@ -20,16 +20,19 @@ class OpsCommand(Message):
 
     incident_id: of all actions but silence and unsilence. args by action: assign {assignee}, comment
     {text}, silence {matchers: {field: value or glob}, duration_s or expires_at}, unsilence {silence_id}.
-    A silence's id is the command_id of the command that made it.
+    A silence's id is the command_id of the command that made it. error_msg: why it cannot be carried out,
+    of one that could not be read as a command but for its id (action or by are then "unknown" where they
+    were not readable); whoever sends a command cannot set it.
     """
 
     command_id: Name
     ship_id: Name
-    action: Action
+    action: Action | Literal["unknown"]
     incident_id: str | None = None
     by: Name
     reason: str | None = None
     args: dict[str, Any] = Field(default_factory=dict)
+    error_msg: str | None = None
 
 
 class Device(Message):

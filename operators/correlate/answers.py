@@ -1,12 +1,16 @@
 """answers: what a command says, and what it is told."""
 
+import json
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 from schemas.identity import content_uuid
 from schemas.ops import AuditEvent, OpsCommand
 
 MAX_TEXT = 2000
+SELF = "watchkeeper"
+"""Who speaks where no person does."""
 
 
 class Refused(Exception):
@@ -23,6 +27,19 @@ def text_of(command: OpsCommand, name: str, instead: str | None = None) -> str:
     if not isinstance(value, str) or not value.strip():
         raise Refused(f"{command.action} needs args.{name}, a text")
     return value.strip()[:MAX_TEXT]
+
+
+def check_who(command: OpsCommand) -> None:
+    """Raises Refused for a command that no person answers for."""
+    who = command.by.strip()
+    if not who or who.casefold() == SELF:
+        raise Refused(f"{command.action} needs the name of the person who asks for it (by), got {who!r}")
+
+
+def digest_of(command: OpsCommand) -> str:
+    """What tells a command from another under the same id."""
+    asked = [command.action, command.incident_id, command.by, command.reason, command.args]
+    return blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def reason_of(command: OpsCommand, instead: str) -> str:

@@ -2,9 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from operators.correlate.answers import Refused, Unchanged, answer_to, reason_of, summary_of, text_of
+from operators.correlate.answers import (
+    Refused,
+    Unchanged,
+    answer_to,
+    check_who,
+    digest_of,
+    reason_of,
+    summary_of,
+    text_of,
+)
 from operators.correlate.decision import Decision
 from operators.correlate.desk import IncidentDesk
 from operators.correlate.incident_state import IncidentState
@@ -21,16 +30,24 @@ REMEMBERED: Final = timedelta(days=7)
 MAX_SHOWN = 100
 
 
+class _Done(NamedTuple):
+    """A command that was answered: when, with what outcome, and a digest of what was asked (None: not known)."""
+
+    at: datetime
+    outcome: str
+    digest: str | None = None
+
+
 class CommandDesk:
     """Carries out the commands of one ship, each command_id once, and answers every one with an AuditEvent.
 
-    State: the outcomes of the last 10,000 commands of seven days, in log time.
+    State: the outcomes of the last 10,000 commands of seven days, in log time, with a digest of what was asked.
     """
 
     def __init__(self, desk: IncidentDesk, deadlines: Deadlines[str]) -> None:
         self._desk = desk
         self._deadlines = deadlines
-        self._done: dict[str, tuple[datetime, str]] = {}
+        self._done: dict[str, _Done] = {}
         self._actions: dict[str, Callable[[OpsCommand, datetime], Iterator[Decision]]] = {
             "ack": self._ack,
             "assign": self._assign,
@@ -43,19 +60,23 @@ class CommandDesk:
 
     def apply(self, command: OpsCommand, now: datetime) -> Iterator[Decision]:
         """Do what the command asks for; the last decision is the answer."""
-        known = self._done.get(command.command_id)
+        if command.error_msg is not None:
+            yield Decision(answer_to(command, now, "refused", command.error_msg, again=True), None)
+            return
+        known, digest = self._done.get(command.command_id), digest_of(command)
         if known is not None:
-            yield Decision(answer_to(command, now, "unchanged", f"done before: {known[1]}", again=True), None)
+            yield Decision(_again(command, known, digest, now), None)
             return
         decisions: list[Decision] = []
         outcome, reason = "applied", summary_of(command)
         try:
+            check_who(command)
             decisions = list(self._actions[command.action](command, now))
         except Refused as error:
             outcome, reason = "refused", str(error)
         except Unchanged as error:
             outcome, reason = "unchanged", str(error)
-        self._done[command.command_id] = now, reason
+        self._done[command.command_id] = _Done(now, reason, digest)
         if len(self._done) > MAX_REMEMBERED:
             del self._done[next(iter(self._done))]
         self._set_deadlines()
@@ -64,14 +85,14 @@ class CommandDesk:
 
     def serve(self, due: datetime) -> None:
         """Forget commands and silences whose time has passed."""
-        while self._done and (first := next(iter(self._done.items())))[1][0] + REMEMBERED <= due:
+        while self._done and (first := next(iter(self._done.items())))[1].at + REMEMBERED <= due:
             del self._done[first[0]]
         self._desk.muting.silences.due(due)
         self._set_deadlines()
 
     def _set_deadlines(self) -> None:
         first = next(iter(self._done.values()), None)
-        self._deadlines.set(COMMAND, first[0] + REMEMBERED if first is not None else None)
+        self._deadlines.set(COMMAND, first.at + REMEMBERED if first is not None else None)
         self._deadlines.set(SILENCE, self._desk.muting.silences.deadline)
 
     def _closing(self, answer: AuditEvent) -> AuditEvent:
@@ -182,5 +203,17 @@ class CommandDesk:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a snapshot, after the desk has taken over its own."""
-        self._done = {command_id: (at, outcome) for command_id, at, outcome in state["done"]}
+        # what was done before there were digests comes without one
+        self._done = {command_id: _Done(*outcome) for command_id, *outcome in state["done"]}
         self._set_deadlines()
+
+
+def _again(command: OpsCommand, known: _Done, digest: str, now: datetime) -> AuditEvent:
+    """The answer to a command whose id was used before."""
+    if known.digest in (None, digest):
+        return answer_to(command, now, "unchanged", f"done before: {known.outcome}", again=True)
+    reason = (
+        f"command id {command.command_id[:MAX_SHOWN]} was used for another command ({known.outcome}); "
+        "send this one under an id of its own"
+    )
+    return answer_to(command, now, "refused", reason, again=True)

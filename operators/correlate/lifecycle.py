@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from operators.correlate.answers import SELF
 from operators.correlate.classify import Situation
 from operators.correlate.decision import Decision
 from operators.correlate.incident_state import IncidentState
@@ -14,7 +15,6 @@ from schemas.identity import content_uuid
 from schemas.incident import IncidentEvent, IncidentStatus
 from schemas.insight import EnrichmentRequest
 
-SELF = "watchkeeper"
 SHORTEST_HOLD = timedelta(minutes=1)
 """What doubles when a hold shorter than this is reopened."""
 

@@ -1,13 +1,14 @@
 """From payload to events: the Decoder reads one stored message, whatever it holds."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
+from operators.decode.commands import read_command, refused_command
 from operators.decode.gap import gap_events
 from operators.decode.payload import BadLine, Unreadable, as_bytes, read_items
 from operators.decode.quick import EARLIEST, LEVELS, LOG_KEYS, QuickReader
@@ -15,7 +16,7 @@ from schemas.base import UUID_PATTERN, Level, Pos
 from schemas.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
 from schemas.event import Event, RawMessage
 from schemas.identity import content_uuid, event_uuid
-from schemas.ops import Device, OpsCommand, OpsTick
+from schemas.ops import Device, OpsTick
 from schemas.telemetry import LogMessage, MetricSample, Telemetry
 
 MAX_LETTERS = 10
@@ -123,11 +124,18 @@ class Decoder:
                 if len(refused) <= MAX_LETTERS:
                     data = raw.data if len(items) == 1 else as_bytes(item)
                     refused.append(self._refuse(raw, index, data, error))
+                    out.extend(self._answerable(raw, index, item, refused[-1].letter.reason))
         if len(refused) > MAX_LETTERS:
             first = refused[0]
             many = Unreadable(first.code, f"more than {MAX_LETTERS} items, the first: {first.letter.reason}")
             refused = [self._refuse(raw, 0, raw.data, many)]
         return [*out, *refused]
+
+    def _answerable(self, raw: RawMessage, index: int, item: Any, reason: str) -> Iterator[Event]:
+        """Of a command that was refused, what its answer needs."""
+        command = refused_command(item, self.ship_id, reason) if raw.subject == "ops.command" else None
+        if command is not None:
+            yield Event((raw.sequence, index), raw.observed_at, command)
 
     def _event(self, raw: RawMessage, pos: Pos, item: Any) -> Event:
         if not isinstance(item, dict):
@@ -139,7 +147,7 @@ class Decoder:
             elif kind == "logs":
                 body = self._log(raw, pos, item, tokens)
             elif raw.subject == "ops.command":
-                body = OpsCommand.model_validate({"ship_id": self.ship_id, **item})
+                body = read_command(item, self.ship_id)
             elif raw.subject == "ops.device":
                 body = Device.model_validate({"ship_id": self.ship_id, **item})
             else:

@@ -1,12 +1,18 @@
 """Commands: done once, answered always."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from operators.correlate.operator import CorrelateSlot
+from operators.correlate.ship import ShipCorrelator
+from operators.decode import DecodeLimits, Decoder, Refused
+from operators.enrich.saved import load_event, save_event
 from policy import load_policy
 from schemas.event import Event
 from schemas.ops import AuditEvent, OpsCommand, OpsTick
-from tests.support.make import at
+from tests.support.make import at, raw
 from tests.support.ship import POLICY, Ship, changed, clears, fires
 
 
@@ -48,7 +54,93 @@ def test_a_command_counts_once() -> None:
     again = ship.command(2, "comment", incident_id, command_id="same", args={"text": "hello"})
     assert again.outcome == "unchanged"
     assert ship.events(incident_id) == ["created", "commented"]
-    assert ship.restart().command(3, "comment", incident_id, command_id="same").outcome == "unchanged"
+    again = ship.restart().command(3, "comment", incident_id, command_id="same", args={"text": "hello"})
+    assert again.outcome == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("action", "changes"),
+    [
+        ("comment", {"args": {"text": "goodbye"}}),
+        ("comment", {"by": "eva"}),
+        ("comment", {"reason": "why not"}),
+        ("resolve", {}),
+    ],
+)
+def test_the_id_of_another_command_is_refused(action: str, changes: dict[str, Any]) -> None:
+    ship, incident_id = opened()
+    ship.command(1, "comment", incident_id, command_id="same", args={"text": "hello"})
+    answer = ship.restart().command(
+        2, action, incident_id, **{"command_id": "same", "args": {"text": "hello"}, **changes}
+    )
+    assert (answer.outcome, answer.reason.partition(" (")[0]) == (
+        "refused",
+        "command id same was used for another command",
+    )
+    assert ship.events(incident_id) == ["created", "commented"]
+
+
+def test_commands_of_a_snapshot_without_digests_are_known() -> None:
+    ship, incident_id = opened()
+    ship.command(1, "comment", incident_id, command_id="same", args={"text": "hello"})
+    saved = ship.correlator.snapshot()
+    saved["commands"]["done"] = [each[:3] for each in saved["commands"]["done"]]
+    ship.correlator = ShipCorrelator("aurora", POLICY)
+    ship.correlator.restore(saved)
+    assert ship.command(2, "comment", incident_id, command_id="same", args={"text": "other"}).outcome == "unchanged"
+
+
+@pytest.mark.parametrize("by", ["watchkeeper", "WatchKeeper", " watchkeeper ", " ", "\t"])
+def test_a_command_that_no_person_answers_for_is_refused(by: str) -> None:
+    ship, incident_id = opened()
+    answer = ship.command(1, "comment", incident_id, by=by, args={"text": "all is well"})
+    assert (answer.outcome, "name of the person" in answer.reason) == ("refused", True)
+    assert ship.events(incident_id) == ["created"]
+
+
+@pytest.mark.parametrize(
+    ("item", "says"),
+    [
+        ({"action": "explode", "by": "eva"}, "action: "),
+        ({"action": "unknown", "by": "eva"}, "action: "),
+        ({"action": "ack"}, "by: "),
+        ({"action": "ack", "by": None}, "by: "),
+        ({"action": ["ack"], "by": "eva", "incident_id": 5}, "action: "),
+        ({"action": "comment", "by": "eva", "args": "hello"}, "args: "),
+    ],
+)
+def test_a_command_that_cannot_be_read_is_answered_if_its_id_can(item: dict[str, Any], says: str) -> None:
+    decoder = Decoder("aurora", DecodeLimits(1_000_000, 100, timedelta(0)))
+    raw_command = raw(7, "ops.command", {"command_id": "c7", **item})
+    command, letter = decoder.decode(raw_command)
+    assert isinstance(letter, Refused)
+    assert isinstance(command, Event)
+    assert load_event(save_event(command)) == command
+    ship, _ = opened()
+    assert isinstance(command.body, OpsCommand)
+    (decision,) = ship.correlator.apply(command.body, at(7))
+    answer = decision.message
+    assert isinstance(answer, AuditEvent)
+    assert (answer.command_id, answer.outcome, answer.reason) == ("c7", "refused", letter.letter.reason)
+    assert answer.reason.startswith(says)
+    good = ship.command(8, "comment", ship.incidents[0].incident_id, command_id="c7", args={"text": "now right"})
+    assert good.outcome == "applied"
+
+
+def test_nobody_can_send_an_error() -> None:
+    decoder = Decoder("aurora", DecodeLimits(1_000_000, 100, timedelta(0)))
+    sent = {"command_id": "c", "action": "ack", "by": "eva", "error_msg": "boo"}
+    (command,) = decoder.decode(raw(7, "ops.command", sent))
+    assert isinstance(command, Event)
+    assert isinstance(command.body, OpsCommand)
+    assert command.body.error_msg is None
+
+
+def test_a_command_without_an_id_is_a_dead_letter_alone() -> None:
+    decoder = Decoder("aurora", DecodeLimits(1_000_000, 100, timedelta(0)))
+    for sent in ({"action": "ack", "by": "eva"}, {"command_id": "x" * 257, "action": "ack"}, "[1]"):
+        (letter,) = decoder.decode(raw(7, "ops.command", sent))
+        assert isinstance(letter, Refused)
 
 
 @pytest.mark.parametrize(
