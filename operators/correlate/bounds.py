@@ -79,12 +79,13 @@ def fit(parts: Iterable[P], limit: int, most: int) -> tuple[P, ...]:
     """The first of these that fit: at most `limit`, and together at most `most` bytes of JSON."""
     kept: list[P] = []
     for each in parts:
-        most -= _weight_of(each)
+        most -= weight_of(each)
         if len(kept) >= limit or most < 0:
             break
         kept.append(each)
     return tuple(kept)
 
 
-def _weight_of(part: Part) -> int:
+def weight_of(part: Part) -> int:
+    """How many bytes of JSON a part may take, at most."""
     return _FRAME + sum(weight(value) for value in part.__dict__.values() if isinstance(value, str))

@@ -15,6 +15,7 @@ from operators.correlate.bounds import (
     cut,
     fit,
     short,
+    weight_of,
 )
 from operators.correlate.classify import Terms
 from operators.correlate.matchers import Scope as About
@@ -52,9 +53,9 @@ class IncidentState:
     last anomaly. seen: fingerprint → until when it is a duplicate. mutes: why people are not told of it;
     while there is one its status is suppressed. keys, links: the correlation keys and bridge values that
     lead to it, at most 1000 each but for merges. about: its scope with metrics and rules, in the order they
-    came. scope_cut: it touches more than its scope lists. dirty: something changed that no revision has said yet.
-    Times are log time but for began. Bounded by policy's caps on evidence and timeline, and in bytes (see bounds);
-    firing by the series of one situation.
+    came. scope_cut: it touches more than its scope lists. weighed: evidence and its weight. dirty: something
+    changed that no revision has said yet. Times are log time but for began. Bounded by policy's caps on
+    evidence and timeline, and in bytes (see bounds); firing by the series of one situation.
     """
 
     incident: Incident
@@ -73,6 +74,7 @@ class IncidentState:
     acknowledged: bool = False
     cleared_at: datetime | None = None
     scope_cut: bool = False
+    weighed: tuple[tuple[Evidence, ...], int] = field(default=((), 0), compare=False, repr=False)
     dirty: bool = False
 
     @property
@@ -119,10 +121,23 @@ class IncidentState:
         if len(incident.evidence) >= limit:
             self.change(evidence_dropped=incident.evidence_dropped + 1)
         else:
-            self.list_evidence((*incident.evidence, evidence_of(anomaly)), limit)
+            self._add(evidence_of(anomaly))
         scope = Scope(device_id=anomaly.device_id, service=anomaly.service)
         if not self.scope_cut and scope not in incident.scope:
             self.touch((*incident.scope, scope), limit)
+
+    def _add(self, evidence: Evidence) -> None:
+        """List one more where it fits; what is listed already is not weighed again each time."""
+        listed = self.incident.evidence
+        known, heavy = self.weighed
+        if known is not listed:
+            heavy = sum(map(weight_of, listed))
+        heavy += weight_of(evidence)
+        if heavy > EVIDENCE_BYTES:
+            self.change(evidence_dropped=self.incident.evidence_dropped + 1)
+        else:
+            self.change(evidence=(*listed, evidence))
+            self.weighed = self.incident.evidence, heavy
 
     def list_evidence(self, evidence: Sequence[Evidence], limit: int) -> None:
         """Rest the incident on these; what does not fit is only counted."""
