@@ -121,11 +121,13 @@ def test_a_silenced_and_a_told_incident_are_told_when_they_are_one() -> None:
 
 
 def test_a_merged_incident_is_about_the_rules_of_both() -> None:
-    ship = bridged().take(attack(0, "fw-1", "10.0.0.9", rule="one"), attack(5, "srv-1", "10.0.0.7", rule="two"))
-    ship.take(attack(9, "srv-1", "10.0.0.9", rule="one", series="more"))
-    ship.command(10, "silence", args={"matchers": {"rule": "one"}, "duration_s": 600}, reason="test")
+    ship = bridged().take(
+        attack(0, "fw-1", "10.0.0.9", rule="rule_one"), attack(5, "srv-1", "10.0.0.7", rule="rule_two")
+    )
+    ship.take(attack(9, "srv-1", "10.0.0.9", rule="rule_one", series="more"))
+    ship.command(10, "silence", args={"matchers": {"rule": "rule_one"}, "duration_s": 600}, reason="test")
     assert len(ship.by_status("open")) == 1
-    ship.command(11, "silence", args={"matchers": {"rule": "[ot]*"}, "duration_s": 600}, reason="test")
+    ship.command(11, "silence", args={"matchers": {"rule": "rule_*"}, "duration_s": 600}, reason="test")
     assert ship.by_status("open") == []
 
 
