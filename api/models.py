@@ -233,7 +233,11 @@ class Missing(BaseModel):
 
 
 class TraceParts(BaseModel):
-    """Everything that belongs to the event."""
+    """Everything that belongs to the event.
+
+    The first of logs and samples to arrive is the event; others were sent later with its tracking_id and other contents
+    (at most 10 of a kind), and no finding changes by them.
+    """
 
     logs: list[LogMessage]
     samples: list[MetricSample]

@@ -21,7 +21,10 @@ NEEDED: Final = frozenset(STAGES) - {"narrated"}
 
 @dataclass(frozen=True)
 class Found:
-    """All that the archive has on one event, in the order of publication."""
+    """All that the archive has on one event, in the order of publication.
+
+    The first line or sample is the event; others were sent later with its tracking_id, at most 10 are kept.
+    """
 
     tracking_id: str
     logs: list[Json]
@@ -39,7 +42,7 @@ class Found:
     @property
     def ship_id(self) -> str | None:
         """The ship that the event came from, where that is still stored."""
-        raw = self.logs + self.samples
+        raw = evidence.by_arrival(self.logs + self.samples)
         return str(raw[0]["ship_id"]) if raw else None
 
 
@@ -59,8 +62,8 @@ def find(reader: Reader, tracking_id: str) -> Found:
     incidents = query.incidents_on(reader, tracking_id, refs)
     return Found(
         tracking_id,
-        evidence.logs(reader, [tracking_id]),
-        evidence.samples(reader, [tracking_id]),
+        evidence.logs(reader, [tracking_id], query.MAX_ALSO_SENT),
+        evidence.samples(reader, [tracking_id], query.MAX_ALSO_SENT),
         anomalies,
         incidents,
         incident_query.insights(reader, [row["incident_id"] for row in incidents])[::-1],
@@ -97,7 +100,7 @@ def assemble(context: ApiContext, found: Found) -> Json:
 
 def _reached(found: Found) -> list[Reached]:
     reached: list[Reached] = []
-    if raw := found.logs + found.samples:
+    if raw := evidence.by_arrival(found.logs + found.samples):
         at = datetime.fromisoformat(raw[0]["observed_at"])
         reached.append(Reached("ingested", at, found.tracking_id))
     for stage in DETECTION:

@@ -84,7 +84,9 @@ def _of_anomaly(context: ApiContext, anomaly: Json) -> Why:
 
 def _of_event(context: ApiContext, tracking_id: str) -> Why | None:
     reader = context.reader
-    raw = evidence.logs(reader, [tracking_id]) or evidence.samples(reader, [tracking_id])
+    most = evidence_query.MAX_ALSO_SENT
+    logs, samples = evidence.logs(reader, [tracking_id], most), evidence.samples(reader, [tracking_id], most)
+    raw = evidence.by_arrival(logs + samples)
     found = list(evidence.anomalies(evidence_query.anomalies_on(reader, tracking_id)).values())
     refs = [str(each["anomaly_id"]) for each in found]
     on = _incidents_on(context, tracking_id, refs, any_of_event=True)
@@ -94,6 +96,7 @@ def _of_event(context: ApiContext, tracking_id: str) -> Why | None:
     entries, told, answer, action = _findings(context, found, on, rows)
     if raw:
         entries.append(entry.of_arrival(raw[0]))
+        entries += [entry.of_sent_again(each) for each in raw[1:]]
         if not found:
             answer, action = _nothing_found(raw[0])
     ship_id = str((raw or found or on)[0]["ship_id"])

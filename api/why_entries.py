@@ -119,6 +119,12 @@ def of_arrival(raw: Json) -> WhyEntry:
     return WhyEntry(at=datetime.fromisoformat(raw["observed_at"]), what="arrived", by=raw["device_id"], text=text)
 
 
+def of_sent_again(raw: Json) -> WhyEntry:
+    """Something else that came later under the same tracking_id: it changes nothing, but somebody sent it."""
+    sent = of_arrival(raw)
+    return sent.model_copy(update={"text": f"Sent later with the same tracking_id, changes nothing: {sent.text}"})
+
+
 def _sentence(head: str, reason: str) -> str:
     return f"{head}: {reason}" if reason else head
 

@@ -5,21 +5,35 @@ from typing import Final
 
 from api.context import Reader, Row
 
-# LIMIT 1 BY instead of FINAL, so that the index on the ids is used.
+MAX_ALSO_SENT: Final = 10
+
+# LIMIT 1 BY instead of FINAL, so that the index on the ids is used. Anybody can send an id again: the first arrival is
+# the event, by the stream's own clock and count and not by what the message says of itself; the time of arrival goes
+# before the sequence, since a stream that was made anew counts from 1 again. The same contents sent twice are one event.
 LOGS: Final = """
 SELECT tracking_id, ship_id, ts, observed_at, domain, service, device_id, level, msg, meta, error_msg
-FROM logs
-WHERE tracking_id IN {ids:Array(String)}
-LIMIT 1 BY tracking_id
+FROM (
+    SELECT * FROM logs
+    WHERE tracking_id IN {ids:Array(String)}
+    ORDER BY observed_at, stream_seq, stream_index
+    LIMIT 1 BY tracking_id, ship_id, domain, service, device_id, level, msg, meta
+)
+ORDER BY observed_at, stream_seq, stream_index
+LIMIT {each:UInt32} BY tracking_id
 LIMIT 1000
 """
 
 SAMPLES: Final = """
 SELECT tracking_id, ship_id, ts, observed_at, domain, service, device_id, metric_name, metric_value, unit, labels,
        error_msg
-FROM samples
-WHERE tracking_id IN {ids:Array(String)}
-LIMIT 1 BY tracking_id
+FROM (
+    SELECT * FROM samples
+    WHERE tracking_id IN {ids:Array(String)}
+    ORDER BY observed_at, stream_seq, stream_index
+    LIMIT 1 BY tracking_id, ship_id, series, domain, metric_value, unit
+)
+ORDER BY observed_at, stream_seq, stream_index
+LIMIT {each:UInt32} BY tracking_id
 LIMIT 1000
 """
 
@@ -73,14 +87,14 @@ LIMIT 1
 """
 
 
-def logs(reader: Reader, ids: Sequence[str]) -> list[Row]:
-    """The log lines with these tracking ids."""
-    return reader.query(LOGS, {"ids": list(ids)}) if ids else []
+def logs(reader: Reader, ids: Sequence[str], each: int = 1) -> list[Row]:
+    """The log lines with these tracking ids by arrival: of each id the first, and up to `each` if others were sent."""
+    return reader.query(LOGS, {"ids": list(ids), "each": each}) if ids else []
 
 
-def samples(reader: Reader, ids: Sequence[str]) -> list[Row]:
-    """The samples with these tracking ids."""
-    return reader.query(SAMPLES, {"ids": list(ids)}) if ids else []
+def samples(reader: Reader, ids: Sequence[str], each: int = 1) -> list[Row]:
+    """The samples with these tracking ids, as logs does."""
+    return reader.query(SAMPLES, {"ids": list(ids), "each": each}) if ids else []
 
 
 def anomalies(reader: Reader, ids: Sequence[str]) -> list[Row]:

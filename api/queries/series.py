@@ -36,7 +36,7 @@ WHERE (empty({ships:Array(String)}) OR ship_id IN {ships:Array(String)}) AND ser
 LIMIT 1
 """
 
-# Both the rows of a part that has not been merged and those of a message sent twice count once.
+# Rows of a part that has not been merged count once, and of samples with one id the first that arrived.
 POINTS: Final = """
 SELECT min(ts) AS at, avg(metric_value) AS mean, min(metric_value) AS lowest, max(metric_value) AS highest,
        toInt64(count()) AS samples
@@ -49,6 +49,7 @@ FROM (
       AND (empty({metrics:Array(String)}) OR metric_name IN {metrics:Array(String)})
       AND series = {series:String}
       AND ts >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') AND ts < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
+    ORDER BY observed_at, stream_seq, stream_index
     LIMIT 1 BY ts, tracking_id
 )
 GROUP BY intDiv(toUnixTimestamp64Micro(ts) - {since:Int64}, {width:Int64})

@@ -40,10 +40,10 @@ class Arrival(NamedTuple):
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     table: tuple(names.split())
     for table, names in {
-        "logs": """tracking_id ship_id ts observed_at stream_seq stream_index domain service device_id level msg
-            template meta error_msg""",
-        "samples": """tracking_id ship_id ts observed_at stream_seq stream_index domain service device_id metric_name
-            metric_value unit labels series error_msg""",
+        "logs": """tracking_id ship_id ts observed_at stream_seq stream_index arrival domain service device_id level
+            msg template meta error_msg""",
+        "samples": """tracking_id ship_id ts observed_at stream_seq stream_index arrival domain service device_id
+            metric_name metric_value unit labels series error_msg""",
         "anomalies": """anomaly_id stage tracking_id ship_id pos_sequence pos_index ts observed_at published_at
             stream_seq state anomaly_type detector domain service device_id series metric_name rule incident_type
             severity_hint severity severity_reason score metric_value expected lower upper unit count since fields
@@ -80,6 +80,15 @@ def micros(at: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
+def arrival_of(pos: Pos) -> int:
+    """A position in the stream as one number that sorts alike (a message has at most 1,000,000 items).
+
+    >>> arrival_of((2, 0)) > arrival_of((1, 999_999)) > arrival_of((1, 0))
+    True
+    """
+    return pos[0] << 20 | pos[1]
+
+
 def _json(value: dict[str, Any]) -> str:
     return to_json(value).decode() if value else "{}"
 
@@ -95,6 +104,7 @@ def log_row(line: LogMessage, pos: Pos) -> Row:
             micros(line.observed_at),
             pos[0],
             pos[1],
+            arrival_of(pos),
             line.domain,
             line.service,
             line.device_id,
@@ -118,6 +128,7 @@ def sample_row(sample: MetricSample, pos: Pos) -> Row:
             micros(sample.observed_at),
             pos[0],
             pos[1],
+            arrival_of(pos),
             sample.domain,
             sample.service,
             sample.device_id,

@@ -150,3 +150,35 @@ def test_a_server_that_is_away_is_named_with_the_remedy_and_without_the_password
 def test_a_database_that_is_not_there_yet_says_who_makes_it(dsn: str) -> None:
     with pytest.raises(ClickHouseAwayError, match=r"has no database nowhere .*start the archive flow"):
         open_client(dsn, "nowhere")
+
+
+def test_a_database_of_before_the_arrival_in_the_key_is_upgraded_in_place(dsn: str, clickhouse_database: str) -> None:
+    client = open_client(dsn)
+    values = values_of(clickhouse_database, retention())
+    client.command(f"CREATE DATABASE {clickhouse_database}")
+    before = [each for each in migrations() if each.version < 9]
+    for migration in before:
+        for statement in migration.statements:
+            client.command(render(statement, values))
+        client.command(
+            f"INSERT INTO {clickhouse_database}.schema_version SELECT {migration.version}, '{migration.name}', now64(6)"
+        )
+
+    def insert(msg: str, sequence: int, **more: int) -> None:
+        names = "tracking_id, ship_id, device_id, service, ts, observed_at, stream_seq, msg" + "".join(
+            f", {name}" for name in more
+        )
+        tail = "".join(f", {value}" for value in more.values())
+        client.command(
+            f"INSERT INTO {clickhouse_database}.logs ({names}) SELECT "
+            f"'id', 'aurora', 'gw-1', 'sshd', toDateTime64('2026-03-01 00:00:00', 6), "
+            f"toDateTime64('2026-03-01 00:00:00', 6), {sequence}, '{msg}'{tail}"
+        )
+
+    insert("of before", 1)
+    assert migrate(client, clickhouse_database, retention()) == list(range(9, latest_version() + 1))
+    insert("sent again", 2, arrival=2 << 20)
+    client.command(f"OPTIMIZE TABLE {clickhouse_database}.logs FINAL")
+    rows = client.query(f"SELECT msg FROM {clickhouse_database}.logs ORDER BY stream_seq").result_rows
+    assert [row[0] for row in rows] == ["of before", "sent again"]
+    client.close()
