@@ -20,3 +20,6 @@ class IngestPolicy(Segment):
     max_future_s: float = Field(
         86_400, ge=0, le=31_536_000, description="a time further after its arrival is refused; a nearer one is clamped"
     )
+    max_past_s: float = Field(
+        2_678_400, ge=0, le=315_360_000, description="a time further before its arrival is refused (31 days)"
+    )

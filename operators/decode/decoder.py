@@ -36,11 +36,12 @@ Reader = tuple[Callable[[RawMessage, list[Any], Tokens], list[Any]], Tokens]
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """Bounds from policy.ingest: bytes a message, items a message, seconds into the future."""
+    """Bounds from policy.ingest: bytes a message, items a message, into the future, into the past."""
 
     message_bytes: int = 262_144
     items: int = 10_000
     future: timedelta = timedelta(days=1)
+    past: timedelta = timedelta(days=31)
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class Decoder:
     """Turns one stored message into events, in order; what cannot be read becomes a dead letter.
 
     Keeps no state, so vessel and archive read alike and a replay reads the same. ts later than the
-    arrival is clamped to it; ts missing is the arrival; ts without a zone is refused. clean takes
-    personal data out of what goes into dead letters. quick: read the common sample and line without
-    the models, which gives the same (False: the reference).
+    arrival is clamped to it; ts missing is the arrival; ts without a zone, or further before or after the
+    arrival than the limits, is refused. clean takes personal data out of what goes into dead letters.
+    quick: read the common sample and line without the models, which gives the same (False: the reference).
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Decoder:
         self.limits = limits
         self._clean = clean
         self._tick = OpsTick(ship_id=ship_id)
-        self._quick = QuickReader(ship_id) if quick else None
+        self._quick = QuickReader(ship_id, limits.past) if quick else None
         self._readers: dict[str, Reader] = {}
 
     def decode(self, raw: RawMessage) -> list[Event | Refused]:
@@ -203,10 +204,12 @@ class Decoder:
 
     def _timely(self, message: Telemetry) -> Telemetry:
         ts, arrival = message.ts, message.observed_at
-        if ts <= arrival and ts >= EARLIEST:
-            return message
         if ts < EARLIEST:
             raise Unreadable("time", f"ts {ts.isoformat()} is before 1970")
+        if arrival - ts > self.limits.past:
+            raise Unreadable("time", f"ts {ts.isoformat()} is more than {self.limits.past} before its arrival")
+        if ts <= arrival:
+            return message
         if ts - arrival > self.limits.future:
             raise Unreadable("time", f"ts {ts.isoformat()} is more than {self.limits.future} after its arrival")
         return message.model_copy(update={"ts": arrival})

@@ -46,7 +46,12 @@ def decode(
     ingest = policy.for_ship(ship_id).ingest
     decoder = Decoder(
         ship_id,
-        DecodeLimits(ingest.max_message_bytes, ingest.max_items_per_message, timedelta(seconds=ingest.max_future_s)),
+        DecodeLimits(
+            ingest.max_message_bytes,
+            ingest.max_items_per_message,
+            timedelta(seconds=ingest.max_future_s),
+            timedelta(seconds=ingest.max_past_s),
+        ),
         redactor_of(policy, ship_id).payload,
     )
 

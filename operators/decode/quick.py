@@ -1,7 +1,7 @@
 """The common sample and log line, read without the models' validators; everything else is left to those."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from schemas.base import DOMAINS, MAX_NAME, SCHEMA_VERSION, UUID_PATTERN, Level
@@ -41,11 +41,12 @@ class QuickReader:
 
     Whole messages at a time, in one loop with everything in it: a call costs as much as two fields. State:
     names known to be good and the last text of a time, which change no result. ship_id stands where the
-    sender names none.
+    sender names none; a time longer than past before its arrival is left to the model.
     """
 
-    def __init__(self, ship_id: str) -> None:
+    def __init__(self, ship_id: str, past: timedelta) -> None:
         self._ship_id = ship_id
+        self._past = past
         self._names: set[str] = set()
         self._text: str | None = None
         self._ts = EARLIEST
@@ -57,6 +58,7 @@ class QuickReader:
         out: list[MetricSample | None] = [None] * len(items)
         if arrival.tzinfo is not UTC:
             return out
+        earliest = max(EARLIEST, arrival - self._past)
         for index, item in enumerate(items):
             if type(item) is not dict:
                 continue
@@ -92,7 +94,7 @@ class QuickReader:
                 labels = {}
             elif type(labels) is not dict or set(map(type, labels.values())) - _TEXT:
                 continue
-            if ts is None or value - value != 0.0 or not EARLIEST <= ts <= arrival:
+            if ts is None or value - value != 0.0 or not earliest <= ts <= arrival:
                 continue
             out[index] = trusted(
                 MetricSample,
@@ -121,6 +123,7 @@ class QuickReader:
         out: list[LogMessage | None] = [None] * len(items)
         if arrival.tzinfo is not UTC:
             return out
+        earliest = max(EARLIEST, arrival - self._past)
         for index, item in enumerate(items):
             if type(item) is not dict or "meta" in item:
                 continue
@@ -148,7 +151,7 @@ class QuickReader:
                 continue
             if type(level) is not str or (known := LEVELS.get(level) or LEVELS.get(level.lower())) is None:
                 continue
-            if ts is None or type(msg) is not str or not EARLIEST <= ts <= arrival:
+            if ts is None or type(msg) is not str or not earliest <= ts <= arrival:
                 continue
             out[index] = trusted(
                 LogMessage,

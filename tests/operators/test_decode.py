@@ -165,6 +165,21 @@ def test_the_future_bound_is_policys() -> None:
     assert refused(raw(1, METRICS, late), future=timedelta(hours=1)).code == "time"
 
 
+@pytest.mark.parametrize(("subject", "item"), [(METRICS, SAMPLE), (LOGS, {"msg": "x", "device_id": "gw-1"})])
+def test_a_time_long_before_its_arrival_is_refused(subject: str, item: dict[str, Any]) -> None:
+    """Else one sample of 1970 and one of now are 56 years above a threshold."""
+
+    def back(days: float) -> RawMessage:
+        return raw(1, subject, {**item, "ts": at(1 - days * 86_400).strftime("%Y-%m-%dT%H:%M:%SZ")})
+
+    (kept,) = decode(back(31))
+    assert isinstance(kept, Event)
+    old = refused(back(32))
+    assert (old.code, "more than 31 days, 0:00:00 before its arrival" in old.letter.reason) == ("time", True)
+    assert refused(back(3), past=timedelta(days=2)).code == "time"
+    assert refused(raw(1, subject, {**item, "ts": "1970-01-01T00:00:00Z"})).code == "time"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),

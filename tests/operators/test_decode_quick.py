@@ -1,6 +1,7 @@
 """Reading the common item without the models gives what the models give, whatever comes."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ def mostly(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 TIMES = st.sampled_from(
     [
         "2026-03-01T00:00:00Z",
+        "2026-01-20T00:00:00Z",
         "2026-02-28T23:59:59.1Z",
         "2026-02-28T23:59:59.123Z",
         "2026-02-28T23:59:59.123456Z",
@@ -122,7 +124,7 @@ def test_quick_and_slow_give_the_same(subject: str, items: list[Any]) -> None:
 @pytest.mark.parametrize("subject", ["metrics.ingested.system.srv-1", "logs.ingested.system.node"])
 def test_the_common_item_is_read_without_the_models(subject: str, ts: str | None) -> None:
     item = GOOD | ({} if ts is None else {"ts": ts})
-    reader, tokens = QuickReader("aurora"), tuple(subject.partition(".ingested.")[2].split("."))
+    reader, tokens = QuickReader("aurora", timedelta(days=31)), tuple(subject.partition(".ingested.")[2].split("."))
     message = raw(1000, subject, item)
     read = reader.samples if subject.startswith("metrics") else reader.lines
     (found,) = read(message, [item], tokens)
@@ -135,7 +137,7 @@ def test_the_common_item_is_read_without_the_models(subject: str, ts: str | None
 
 
 def test_it_remembers_a_bounded_number_of_names() -> None:
-    reader = QuickReader("aurora")
+    reader = QuickReader("aurora", timedelta(days=31))
     for number in range(60_000):
         reader.samples(raw(1, SUBJECTS[0], b""), [GOOD | {"metric_name": f"m{number}"}], ("system", "srv-1"))
     assert len(reader._names) <= 50_000
