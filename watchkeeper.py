@@ -10,15 +10,15 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from rich.text import Text
 
 from compose.capture import capture_to
 from compose.cli import actions, inventory, recover, silences, why
-from compose.cli.edge import AsJson, guarded, read_settings
+from compose.cli.edge import AsJson, cell, echo, echo_json, guarded, read_settings
 from compose.doctor import examine
 from compose.errors import EXIT_FAILED
 from compose.launch import FlowName, prepare_process, run_flow
 from compose.replay import replay as replay_captures
+from compose.visible import escape_json
 from operators.jetstream import NatsConfig
 from operators.observability import configure_logging
 from policy import describe, load_policy
@@ -88,11 +88,15 @@ def capture(
     first: Annotated[int, typer.Option(help="First sequence.", min=1)] = 1,
     count: Annotated[int | None, typer.Option(help="At most so many messages.", min=1)] = None,
 ) -> None:
-    """Write what a stream holds now as NDJSON, for replay and tests."""
+    """Write what a stream holds now as NDJSON, for replay and tests.
+
+    The messages are as they arrived, before redaction: the file holds whatever personal data was sent. Keep it as you
+    would keep the logs themselves.
+    """
     settings = read_settings()
     config = NatsConfig.of(settings)
     written = guarded(lambda: capture_to(config, out, stream=stream, first=first, count=count))
-    typer.echo(f"{written} messages of {stream}", err=True)
+    echo(f"{written} messages of {stream}", err=True)
 
 
 @app.command()
@@ -120,7 +124,7 @@ def replay(
         sys.stdout.flush()
     except BrokenPipeError:
         os._exit(0)
-    typer.echo(str(summary), err=True)
+    echo(str(summary), err=True)
 
 
 @app.command()
@@ -147,17 +151,22 @@ def plot(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Say what is reachable, in which version, and what to do about the rest."""
-    checks = list(examine(read_settings()))
+def doctor(
+    data: Annotated[Path | None, typer.Option(help="The data folder; the configured one when not given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is reachable, in which version, and what to do about the rest; of `up`, its own parts."""
+    checks = list(examine(read_settings(data_dir=data)))
     if as_json:
-        typer.echo(json.dumps([check.to_dict() for check in checks], indent=2))
+        echo_json([check.to_dict() for check in checks])
     else:
         table = Table(box=None, pad_edge=False, show_header=False)
         colors = {"ok": "green", "warning": "yellow", "failed": "red"}
         for check in checks:
-            found = Text(check.found) if check.status == "ok" else Text(f"{check.found}\n→ {check.remedy}")
-            table.add_row(Text(check.status, style=colors[check.status]), Text(check.part), found)
+            found = cell(check.found)
+            if check.status != "ok":
+                found.append("\n→ ").append_text(cell(check.remedy))
+            table.add_row(cell(check.status, colors[check.status]), cell(check.part), found)
         Console().print(table)
     raise typer.Exit(EXIT_FAILED if any(check.status == "failed" for check in checks) else 0)
 
@@ -169,7 +178,7 @@ def policy_check(policy: PolicyDir = None) -> None:
 
     loaded = guarded(lambda: describe.check(policy))
     guarded(lambda: check_custom(loaded))
-    typer.echo(f"policy is right: profile {loaded.default.profile}, hash {loaded.hash}")
+    echo(f"policy is right: profile {loaded.default.profile}, hash {loaded.hash}")
 
 
 @policy_app.command("show")
@@ -182,21 +191,21 @@ def policy_show(
     loaded = guarded(lambda: load_policy(policy))
     rows = describe.show(loaded, ship)
     if as_json:
-        typer.echo(json.dumps([{"key": key, "value": value, "from": origin} for key, value, origin in rows], indent=2))
+        echo_json([{"key": key, "value": value, "from": origin} for key, value, origin in rows])
         return
     for key, value, origin in rows:
-        typer.echo(f"{key}: {json.dumps(value, ensure_ascii=False)}  ({origin})")
+        echo(f"{key}: {json.dumps(value, ensure_ascii=False)}  ({origin})")
 
 
 @policy_app.command("schema")
 def policy_schema() -> None:
     """Print the JSON schema of all policy files."""
-    typer.echo(json.dumps(describe.schema(), indent=2))
+    echo_json(describe.schema())
 
 
 def _print_line(text: str) -> None:
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(escape_json(text) + "\n")
     except BrokenPipeError:
         os._exit(0)  # nobody reads on: `replay FILE | head -1` is no failure
     except OSError as error:
@@ -205,7 +214,7 @@ def _print_line(text: str) -> None:
 
 def _stop_at_once(message: str) -> NoReturn:
     """End without unwinding through Bytewax, which would print a panic of its own."""
-    typer.echo(f"watchkeeper: {message}", err=True)
+    echo(f"watchkeeper: {message}", err=True)
     os._exit(EXIT_FAILED)
 
 

@@ -104,6 +104,14 @@ def api_client(
     >>> api_client(Settings(api_host="::", api_port=8080)).url
     'http://[::1]:8080'
     """
-    host = EVERYWHERE.get(settings.api_host, settings.api_host)
-    shown = f"[{host}]" if ":" in host else host
-    return ApiClient(url or f"http://{shown}:{settings.api_port}", timeout_s, remedy)
+    return ApiClient(url or api_address(settings.api_host, settings.api_port), timeout_s, remedy)
+
+
+def api_address(host: str, port: int, *, shown: bool = False) -> str:
+    """Where to ask an API that listens on this host; shown: the host as it is, for people.
+
+    >>> api_address("0.0.0.0", 80), api_address("0.0.0.0", 80, shown=True)
+    ('http://127.0.0.1:80', 'http://0.0.0.0:80')
+    """
+    host = host if shown else EVERYWHERE.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,7 +1,6 @@
 """Capture: messages of a JetStream stream written as NDJSON lines, for replay and tests."""
 
 import asyncio
-import json
 import sys
 from base64 import b64encode
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from compose.visible import visible_json
 from operators.capture import STREAM_HEADER, CaptureError
 from operators.jetstream.ack import arrival_time, parse_ack
 from operators.jetstream.connection import Link, NatsAwayError, NatsConfig, open_link
@@ -111,7 +111,7 @@ def capture_line(message: Msg, identity: str) -> str:
         record["data"] = message.data.decode("utf-8")
     except UnicodeDecodeError:
         record["data_base64"] = b64encode(message.data).decode()
-    return json.dumps(record, ensure_ascii=False)
+    return visible_json(record, indent=None)
 
 
 def _print(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 from compose.api_client import ApiClient
 from compose.commands import CommandError, Outcome
+from compose.visible import visible
 from operators.correlate.matchers import FIELDS, parse_matchers
 from schemas.base import UUID_PATTERN
 from schemas.ops import AuditEvent, OpsCommand
@@ -48,7 +49,7 @@ def find_target(kind: Literal["incident", "silence"], text: str, api: ApiClient,
     if not items:
         raise CommandError(f"no {kind}'s id begins with {text}; {kind}s are listed at {api.url}/api/v3/{kind}s")
     if len(items) > 1 or found["more"]:
-        shown = "".join(f"\n  {item['id']}  {item['title']}" for item in items)
+        shown = "".join(f"\n  {item['id']}  {visible(item['title'], keep='')}" for item in items)
         raise CommandError(f"{text} is the beginning of several ids, give more of it:{shown}")
     return Target(items[0]["id"], items[0]["ship_id"])
 

@@ -10,11 +10,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, Literal
 
+from compose.running import find_running
 from operators.clickhouse import ClickHouseError, open_client
 from operators.jetstream import NatsConfig, NatsError
 from operators.jetstream.connection import NatsAwayError, open_link
@@ -43,18 +45,19 @@ class Check:
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Look at every part in turn; a part that fails does not keep the others from being looked at."""
-    checks: list[Callable[[Settings], Check]] = [
-        _python,
-        _packages,
-        _policy,
-        _data,
-        _embedded,
-        _nats,
-        _clickhouse,
-        _vessel,
-        _archive,
-    ]
+    """Look at every part in turn; a part that fails does not keep the others from being looked at.
+
+    Where `watchkeeper up` runs on the data folder, its own parts are looked at: its NATS, its API in place of a
+    ClickHouse server (the database is open in that process alone), its flows.
+    """
+    running = find_running(settings.data_dir)
+    here: list[Callable[[Settings], Check]] = [_python, _packages, _policy, _data, _embedded]
+    checks = [*here, _nats, _clickhouse, _vessel, _archive]
+    if running is not None:
+        if running.nats is not None:
+            settings = settings.model_copy(update={"nats_url": running.nats})
+        of_flows = (partial(_flow_at, name, address) for name, address in running.flows.items())
+        checks = [*here, _nats, partial(_api, running.api), *of_flows]
     for check in checks:
         yield check(settings)
 
@@ -143,7 +146,7 @@ def _clickhouse(settings: Settings) -> Check:
         found = f"ClickHouse {client.server_version}"
         client.close()
     except ClickHouseError as error:
-        remedy = "incidents flow without it, and the archive catches up"
+        remedy = "incidents flow without it, and the archive catches up; where `watchkeeper up` runs, name its --data"
         return Check("clickhouse", "failed", str(error), remedy)
     return Check("clickhouse", "ok", found)
 
@@ -156,11 +159,29 @@ def _archive(settings: Settings) -> Check:
     return _flow("archive", settings)
 
 
+def _api(url: str, settings: Settings) -> Check:
+    """What the API of the system that runs here says of itself and its database."""
+    try:
+        said = _said(f"{url}/health/ready", {"status", "parts"})
+    except (OSError, ValueError) as error:
+        remedy = "see what `watchkeeper up` printed; if it hangs, stop it and start it again"
+        return Check("api", "failed", f"does not answer at {url} ({error})", remedy)
+    parts = "; ".join(f"{part['name']}: {part['detail']}" for part in said["parts"])
+    bad = [part for part in said["parts"] if part["state"] != "ok"]
+    if bad or said["status"] != "ready":
+        remedy = str(bad[0]["action"]) if bad and bad[0].get("action") else "see what `watchkeeper up` printed"
+        return Check("api", "failed", f"{url}, {said['status']}: {parts}", remedy)
+    return Check("api", "ok", f"{url}, ready: {parts}")
+
+
 def _flow(name: str, settings: Settings) -> Check:
     """Whether a flow runs here, and how far behind it is."""
-    address = f"{settings.health_host}:{getattr(settings, f'{name}_port')}"
+    return _flow_at(name, f"{settings.health_host}:{getattr(settings, f'{name}_port')}", settings)
+
+
+def _flow_at(name: str, address: str, settings: Settings) -> Check:
     try:
-        said = _said(f"http://{address}/health/ready")
+        said = _said(f"http://{address}/health/ready", {"status", "lag", "connected"})
     except (OSError, ValueError) as error:
         remedy = f"`watchkeeper run {name}` starts it (`watchkeeper up` may use another port, see what it prints)"
         return Check(name, "warning", f"does not answer at {address} ({error})", remedy)
@@ -178,7 +199,7 @@ def _flow(name: str, settings: Settings) -> Check:
     return Check(name, "ok", found)
 
 
-def _said(url: str) -> dict[str, Any]:
+def _said(url: str, keys: set[str]) -> dict[str, Any]:
     """What /health/ready says, ready or not."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
@@ -187,6 +208,6 @@ def _said(url: str) -> dict[str, Any]:
         with error:
             body = error.read()
     said: dict[str, Any] = json.loads(body)
-    if not {"status", "lag", "connected"} <= said.keys():
+    if not keys <= said.keys():
         raise ValueError("something else answers there")
     return said

@@ -13,12 +13,14 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.serve import ApiServer, build_server
+from compose.api_client import api_address
 from compose.api_thread import ApiThread
 from compose.flow_part import FlowPart, PartEndedError
 from compose.launch import FlowName
 from compose.locks import FileLock
 from compose.nats_server import NatsServer
 from compose.publisher import Produce, Publisher
+from compose.running import LOCK, Running, leave, take_away
 from flows.archive import retention_days
 from operators.clickhouse import ClickHouseDsn, Reader
 from operators.clickhouse import connector as clickhouse_connector
@@ -29,6 +31,7 @@ from schemas.settings import GIB, Settings
 READY_S: Final = 10.0
 NATS_WAIT_S: Final = 30.0
 WATCH_S: Final = 0.5
+USUAL_PORT: Final = 8080
 
 log = structlog.get_logger()
 
@@ -66,7 +69,7 @@ class System:
         """
         policy = load_policy(self.settings.policy_dir)
         data = self.settings.data_dir.resolve()
-        self.stack.enter_context(FileLock(data / ".lock", f"the data folder {data}"))
+        self.stack.enter_context(FileLock(data / LOCK, f"the data folder {data}"))
         server = self._api_server(data, policy)
         self.settings = self.embed(data, nats_port)
         ensure_streams(
@@ -81,6 +84,8 @@ class System:
         # Last, so that its /health/ready speaks for all; stopped after the flows.
         api.start()
         self.api = api
+        self.stack.callback(take_away, data)
+        leave(data, self._addresses(api.port))
 
     def publish(self, name: str, produce: Produce, period_s: float) -> None:
         """Publish in the background until the end."""
@@ -101,13 +106,19 @@ class System:
             if not self.wake.asked:
                 self._check_parts()
 
+    def _addresses(self, api_port: int) -> Running:
+        settings = self.settings
+        flows = {str(flow.name): f"{settings.health_host}:{flow.health.port}" for flow in self.flows}
+        return Running(api_address(settings.api_host, api_port), self.nats.url if self.nats else None, flows)
+
     def where_to_look(self) -> str:
-        """What to open, where the data is and how to stop."""
+        """What to open, where the data is, how other commands find it, and how to stop."""
         assert self.api is not None
         settings = self.settings
-        host = f"[{settings.api_host}]" if ":" in settings.api_host else settings.api_host
-        base = f"http://{host}:{self.api.port}"
-        metrics = [f"http://{settings.health_host}:{flow.health.port}/metrics ({flow.name})" for flow in self.flows]
+        base = api_address(settings.api_host, self.api.port, shown=True)
+        addresses = self._addresses(self.api.port)
+        metrics = [f"http://{address}/metrics ({name})" for name, address in addresses.flows.items()]
+        elsewhere = self.api.port != USUAL_PORT
         lines = [
             "Watchkeeper is up.",
             f"  Console  {base}/",
@@ -115,6 +126,8 @@ class System:
             f"  NATS     {NatsConfig.of(settings).shown}",
             *(f"  Metrics  {url}" for url in metrics),
             f"  Data     {settings.data_dir}",
+            *([f"Other commands find it with --api {addresses.api}"] if elsewhere else []),
+            *([f"or WATCHKEEPER_API_PORT={self.api.port} in their environment."] if elsewhere else []),
             "Stop it with Ctrl-C.",
         ]
         return "\n".join(lines)

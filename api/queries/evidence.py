@@ -9,7 +9,7 @@ MAX_ALSO_SENT: Final = 10
 
 # LIMIT 1 BY instead of FINAL, so that the index on the ids is used. Anybody can send an id again: the first arrival is
 # the event, by the stream's own clock and count and not by what the message says of itself; the time of arrival goes
-# before the sequence, since a stream that was made anew counts from 1 again. The same contents sent twice are one event.
+# before the sequence, since a stream that was made anew counts from 1 again. The same contents sent twice are one.
 LOGS: Final = """
 SELECT tracking_id, ship_id, ts, observed_at, domain, service, device_id, level, msg, meta, error_msg
 FROM (

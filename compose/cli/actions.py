@@ -139,5 +139,5 @@ def _act(
     outcome = guarded(lambda: send_command(NatsConfig.of(settings), command, wait_s=wait_s))
     words = explain_outcome(outcome, wait_s)
     say(words.said, err=not outcome.done)
-    advise(words.hint, words.following, err=not outcome.done)
+    advise(words.hint, words.following, api=api, err=not outcome.done)
     raise typer.Exit(0 if outcome.done else EXIT_FAILED)

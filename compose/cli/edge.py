@@ -1,13 +1,17 @@
-"""What every command needs: settings, errors in one line, and words that fit the terminal."""
+"""What every command needs: settings, errors in one line, and words that are safe to print and fit the terminal."""
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
+from rich.text import Text
 
 from compose.errors import exit_code, known_cause
+from compose.visible import visible, visible_json
 from operators.observability import configure_logging
 from schemas.settings import Settings
 
@@ -15,6 +19,10 @@ T = TypeVar("T")
 
 MAX_WIDTH: Final = 100
 USUAL_WIDTH: Final = 80
+ASKING: Final = frozenset(
+    ("why", "plot", "ack", "assign", "comment", "resolve", "reopen", "unsilence", "silences", "incidents", "devices")
+)
+"""Commands that take --api."""
 
 ApiUrl = Annotated[str | None, typer.Option("--api", help="Address of the API; the configured one when not given.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -41,7 +49,7 @@ def guarded(action: Callable[[], T]) -> T:
 
 def fail(message: str, code: int) -> NoReturn:
     """End with a message on standard error."""
-    typer.echo(f"watchkeeper: {message}", err=True)
+    echo(f"watchkeeper: {message}", err=True)
     raise typer.Exit(code)
 
 
@@ -49,17 +57,52 @@ def say(text: str, *, lead: str = "", err: bool = False) -> None:
     """Print a sentence, folded to the terminal's width under its lead; ids and commands are not broken."""
     width = min(shutil.get_terminal_size((USUAL_WIDTH, 24)).columns, MAX_WIDTH)
     folded = textwrap.fill(
-        " ".join(text.split()),
+        " ".join(visible(text).split()),
         max(width, 40),
         initial_indent=lead,
         subsequent_indent=" " * len(lead),
         break_long_words=False,
         break_on_hyphens=False,
     )
-    typer.echo(folded, err=err)
+    echo(folded, err=err)
 
 
-def advise(hint: str, following: str, *, err: bool = False) -> None:
+def advise(hint: str, following: str, *, api: str | None = None, err: bool = False) -> None:
     """Print what to do next: the command on one line, however long, for it is to be copied."""
     say(hint, lead="→ ", err=err)
-    typer.echo(f"  watchkeeper {following}", err=err)
+    echo(f"  {pasteable(f'watchkeeper {following}', api)}", err=err)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print lines as they are; characters from outside that would steer the terminal are shown, not sent."""
+    typer.echo(visible(text), err=err)
+
+
+def echo_json(value: Any) -> None:
+    """Print JSON."""
+    typer.echo(visible_json(value))
+
+
+def cell(text: str, style: str = "") -> Text:
+    """A cell of a table on one line, safe to print, nothing in it taken for markup."""
+    return Text(visible(text, keep=""), style=style)
+
+
+def pasteable(command: str, api: str | None = None) -> str:
+    """A command that begins with watchkeeper as it can be pasted here: by the name this one was called by, to its API.
+
+    api: the address that was given on the command line; commands that ask no API do without.
+    """
+    program, _, following = command.partition(" ")
+    if program != "watchkeeper":
+        return command
+    asks = api is not None and following.partition(" ")[0] in ASKING
+    return f"{called_by()} {following}{f' --api {api}' if asks else ''}"
+
+
+def called_by() -> str:
+    """What was typed to start this program: its name where the shell finds it by that, else its path."""
+    typed = sys.argv[0]
+    if Path(typed).name != "watchkeeper" or shutil.which("watchkeeper") == typed:
+        return "watchkeeper"
+    return typed

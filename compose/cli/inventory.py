@@ -1,6 +1,5 @@
 """`watchkeeper devices`: the ship's inventory, in and out."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +8,20 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
-from compose.cli.edge import ApiUrl, AsJson, ShipId, advise, fail, guarded, read_settings, say
+from compose.cli.edge import (
+    ApiUrl,
+    AsJson,
+    ShipId,
+    advise,
+    cell,
+    echo_json,
+    fail,
+    guarded,
+    pasteable,
+    read_settings,
+    say,
+)
 from compose.errors import EXIT_FAILED
 
 EXAMPLE = """
@@ -77,7 +87,7 @@ def import_devices(
     removed = changes.removed if changes is not None and prune else ()
     guarded(lambda: send_devices(NatsConfig.of(settings), [*inventory.devices, *removed]))
     say(f"{count} devices of {inventory.ship_id} imported" + (f", {len(removed)} removed" if removed else ""))
-    advise("next:", "devices list")
+    advise("next:", "devices list", api=api)
 
 
 def _names(what: str, names: Sequence[str]) -> None:
@@ -93,10 +103,10 @@ def list_devices(api: ApiUrl = None, ship: ShipId = None, as_json: AsJson = Fals
     settings = read_settings()
     answer = guarded(lambda: api_client(settings, api).get("devices", ship=ship))
     if as_json:
-        typer.echo(json.dumps(answer["items"], indent=2, ensure_ascii=False))
+        echo_json(answer["items"])
         return
     if not answer["items"]:
-        say("no devices are known yet; tell them with: watchkeeper devices import FILE")
+        say(f"no devices are known yet; tell them with: {pasteable('watchkeeper devices import FILE')}")
         return
     several = len({item["ship_id"] for item in answer["items"]}) > 1
     table = Table(box=None, pad_edge=False)
@@ -105,7 +115,7 @@ def list_devices(api: ApiUrl = None, ship: ShipId = None, as_json: AsJson = Fals
     for item in answer["items"]:
         name = [item["ship_id"]] if several else []
         cells = [*name, item["device_id"], item["device_type"], item["location"], item["criticality"]]
-        table.add_row(*(Text(cell) for cell in cells), Text(", ".join(item["depends_on"])))
+        table.add_row(*map(cell, cells), cell(", ".join(item["depends_on"])))
     Console().print(table)
     if answer["more"]:
         say("there are more than these; ask for one ship with --ship")

@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from compose.cli.edge import advise, fail, guarded, read_settings, say
+from compose.cli.edge import advise, echo, fail, guarded, read_settings, say
 from compose.errors import EXIT_CONFIGURATION, EXIT_FAILED
 from compose.launch import FlowName, prepare_process
+from compose.visible import visible
 
 if TYPE_CHECKING:
     from compose.recover import Rebuilt
@@ -70,7 +71,8 @@ def _tell(rebuilt: "Rebuilt") -> None:
     if rebuilt.lost:
         say(f"{len(rebuilt.lost)} incidents were open and cannot be rebuilt; they stay as last told:", lead="note: ")
         for incident in rebuilt.lost[:MAX_LISTED]:
-            typer.echo(f"  {incident.incident_id}  {incident.title} (since {incident.opened_at:%Y-%m-%d %H:%M} UTC)")
+            title = visible(incident.title, keep="")
+            echo(f"  {incident.incident_id}  {title} (since {incident.opened_at:%Y-%m-%d %H:%M} UTC)")
 
 
 def _notes(rebuilt: "Rebuilt") -> Iterator[str]:

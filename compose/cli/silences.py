@@ -1,12 +1,11 @@
 """`watchkeeper silences`: what is not told just now, and whose wish that is."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
 import typer
 
-from compose.cli.edge import ApiUrl, AsJson, ShipId, advise, guarded, read_settings, say
+from compose.cli.edge import ApiUrl, AsJson, ShipId, advise, echo, echo_json, guarded, pasteable, read_settings, say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,17 +20,17 @@ def silences(api: ApiUrl = None, ship: ShipId = None, as_json: AsJson = False) -
     settings = read_settings()
     answer = guarded(lambda: api_client(settings, api).get("silences", ship=ship))
     if as_json:
-        typer.echo(json.dumps(answer["items"], indent=2, ensure_ascii=False))
+        echo_json(answer["items"])
         return
     if not answer["items"]:
-        say("nothing is silenced; make a silence with: watchkeeper silence --help")
+        say(f"nothing is silenced; make a silence with: {pasteable('watchkeeper silence --help')}")
         return
     several = len({item["ship_id"] for item in answer["items"]}) > 1
     for item in answer["items"]:
         _tell(item, several)
     if answer["more"]:
         say("there are more than these; ask for one ship with --ship")
-    advise("end one before its time:", f"unsilence {answer['items'][0]['silence_id']}")
+    advise("end one before its time:", f"unsilence {answer['items'][0]['silence_id']}", api=api)
 
 
 def _tell(item: dict[str, Any], several: bool) -> None:
@@ -39,7 +38,7 @@ def _tell(item: dict[str, Any], several: bool) -> None:
     until = f"until {_time(item['expires_at'])}" if item["expires_at"] else "its end is not recorded"
     where = f"ship {item['ship_id']}: " if several else ""
     held = f"held back {item['hits']}" + (f", the last at {_time(item['last_hit_at'])}" if item["hits"] else "")
-    typer.echo(item["silence_id"])
+    echo(item["silence_id"])
     say(f"{where}{what}; {until}", lead="  ")
     say(f"by {item['owner']}: {item['reason']}", lead="  ")
     say(held, lead="  ")

@@ -1,12 +1,11 @@
 """`watchkeeper why`: why did I, or did I not, hear about this."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from compose.cli.edge import ApiUrl, AsJson, guarded, read_settings, say
+from compose.cli.edge import ApiUrl, AsJson, echo, echo_json, guarded, pasteable, read_settings, say
 
 ID_HELP = "Of an incident, anomaly, log line or sample (tracking_id), silence or command; or a maintenance window."
 
@@ -25,19 +24,19 @@ def why(
     settings = read_settings()
     answer = guarded(lambda: api_client(settings, api).get("why", any_id))
     if as_json:
-        typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        echo_json(answer)
         return
     say(f"{answer['kind']} {answer['id']}, ship {answer['ship_id']}")
     say(answer["answer"])
     if answer["action"]:
-        _advise("→ ", answer["action"])
+        echo(f"→ {pasteable(answer['action'], api)}")
     for entry in answer["entries"]:
-        _tell(entry, answer["action"])
+        _tell(entry, answer["action"], api)
     if answer["left_out"]:
         say(f"{answer['left_out']} older causes are left out")
 
 
-def _tell(entry: dict[str, Any], said: str | None) -> None:
+def _tell(entry: dict[str, Any], said: str | None, api: str | None) -> None:
     lead = f"{_time(entry['at'])}  "
     text = entry["text"]
     if entry["count"] > 1:
@@ -46,12 +45,7 @@ def _tell(entry: dict[str, Any], said: str | None) -> None:
         text += f"; until {_time(entry['until'])}"
     say(text, lead=lead)
     if entry["action"] and entry["action"] != said:
-        _advise(" " * len(lead) + "→ ", entry["action"])
-
-
-def _advise(lead: str, action: str) -> None:
-    """On one line, however long: a command is to be copied."""
-    typer.echo(lead + action)
+        echo(f"{' ' * len(lead)}→ {pasteable(entry['action'], api)}")
 
 
 def _time(text: str | None) -> str:

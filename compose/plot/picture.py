@@ -8,6 +8,7 @@ from warnings import catch_warnings, filterwarnings
 
 from compose.plot.data import Plot, Span
 from compose.plot.errors import PlotError, PlotFailedError
+from compose.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,9 +140,9 @@ def _axis(seconds: float) -> float:
 
 
 def printable(text: str) -> str:
-    r"""The text without control characters, lone surrogates and line breaks.
+    r"""The text on one line, what would steer a terminal shown.
 
-    >>> printable("a\x1b[2J\nb")
-    'a [2J b'
+    >>> print(printable("a\x1b[2J\nb"))
+    a\x1b[2J b
     """
-    return "".join(char if char.isprintable() else " " for char in text)
+    return visible(" ".join(text.splitlines()), keep="")

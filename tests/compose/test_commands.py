@@ -408,7 +408,7 @@ def test_the_real_system_answers_and_why_explains(tmp_path: Path) -> None:
         assert told.returncode == 0, told.stderr
         assert told.stdout.startswith(f"incident {found['incident_id']}, ship ")
         assert "You were told at" in told.stdout
-        assert f"→ watchkeeper ack {found['incident_id']}" in told.stdout
+        assert f"watchkeeper ack {found['incident_id']}\n" in told.stdout
         unknown = watch("why", "ffffffff")
         assert unknown.returncode == 1
         assert "nothing is known of ffffffff" in unknown.stderr

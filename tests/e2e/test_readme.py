@@ -194,6 +194,12 @@ def _doctor(tmp_path: Path, ship: Ship) -> None:
     done = watchkeeper("doctor", env={"PATH": "/usr/bin", "NATS_URL": ship.nats_url, "COLUMNS": "80"})
     assert "all streams" in done.stdout
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    environment = {"PATH": "/usr/bin"}  # that the system is embedded is found in its data folder
+    whole = watchkeeper("doctor", "--data", str(ship.data), "--json", env=environment)
+    assert whole.returncode == 0, whole.stdout
+    status = {check["part"]: check["status"] for check in json.loads(whole.stdout)}
+    assert {status[part] for part in ("nats", "api", "vessel", "archive")} == {"ok"}
+    assert "clickhouse" not in status
 
 
 def _recover(tmp_path: Path, ship: Ship) -> None:
