@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from compose.capture import capture_to
-from compose.cli import actions, inventory, recover, silences, why
+from compose.cli import actions, incidents, inventory, recover, silences, why
 from compose.cli.edge import AsJson, cell, echo, echo_json, guarded, read_settings
 from compose.doctor import examine
 from compose.errors import EXIT_FAILED
@@ -220,6 +220,7 @@ def _stop_at_once(message: str) -> NoReturn:
 
 inventory.add_to(app)
 why.add_to(app)
+incidents.add_to(app)
 silences.add_to(app)
 actions.add_to(app)
 recover.add_to(app)

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, Response
 
@@ -13,6 +13,7 @@ from api import problems
 from api.context import ApiContext, Clock, Reader
 from api.index import index_page
 from api.middleware import Envelope
+from api.params import refuse_unknown
 from api.routes import devices, incidents, series, silences, stats, trace, why
 from api.routes.health import health_router
 from api.telemetry import ApiMetrics
@@ -56,7 +57,7 @@ def create_app(
     app.add_exception_handler(ClickHouseAwayError, _on_clickhouse)
     app.add_exception_handler(QueryTooBigError, _on_clickhouse)
     for part in (stats, incidents, trace, series, devices, silences, why):
-        app.include_router(part.router)
+        app.include_router(part.router, dependencies=[Depends(refuse_unknown)])
     app.include_router(health_router(reader, app.version, registries))
     _add_index(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Annotated, Final, Literal
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
+from fastapi.dependencies.models import Dependant
 
 from api.context import Context
 from api.problems import ApiProblem
@@ -23,6 +25,23 @@ _LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 Ship = Annotated[str | None, Query(min_length=1, max_length=256, description="only this ship")]
 Device = Annotated[str | None, Query(min_length=1, max_length=256, description="only what touches this device")]
+
+
+async def refuse_unknown(request: Request) -> None:
+    """Refuse query parameters that the route does not know: a filter that is misspelt would filter nothing."""
+    known = _query_names(request.scope["route"].dependant)
+    for name in request.query_params:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            named = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise ApiProblem(422, f"query.{name[:80]}: unknown parameter of {request.url.path}, {hint}{named}")
+
+
+def _query_names(dependant: Dependant) -> list[str]:
+    """The query parameters that a route, or anything it depends on, takes."""
+    own = [field.alias for field in dependant.query_params]
+    return own + [name for each in dependant.dependencies for name in _query_names(each)]
 
 
 @dataclass(frozen=True)

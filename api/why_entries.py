@@ -107,7 +107,7 @@ def of_evidence(incident: Json) -> WhyEntry:
         at=incident["joined_at"],
         what="evidence",
         by=incident_id,
-        text=f"Evidence of {title}, which is {status} now",
+        text=f"Evidence of {title}, which is {'acknowledged' if status == 'ack' else status} now",
         action=f"watchkeeper why {incident_id}",
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-IdKind = Literal["incident", "silence"]
+IdKind = Literal["incident", "anomaly", "silence", "command"]
 WhyKind = Literal["incident", "anomaly", "event", "silence", "command"]
 
 
@@ -66,7 +66,11 @@ class Why(BaseModel):
 
 
 class KnownId(BaseModel):
-    """One incident or silence; status is empty and title the reason for a silence."""
+    """One incident, anomaly, silence or other command.
+
+    status: of the incident; state of the anomaly; outcome of the command; empty for a silence. title: what the incident
+    or anomaly says; the reason for a silence or a command's outcome.
+    """
 
     kind: IdKind
     id: str

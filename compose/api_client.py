@@ -56,7 +56,7 @@ class ApiClient:
             NotKnownError: when it does not know what was asked for, or several are meant.
             ApiAddressError: when it refuses a parameter.
         """
-        query = urlencode({key: value for key, value in parameters.items() if value is not None})
+        query = urlencode({key: value for key, value in parameters.items() if value is not None}, doseq=True)
         names = "/".join(quote(part, safe="") for part in path)
         request = Request(f"{self.url}/api/v3/{names}?{query}", headers={"Accept": "application/json"})
         try:

@@ -47,7 +47,7 @@ def find_target(kind: Literal["incident", "silence"], text: str, api: ApiClient,
     found = api.get("ids", wanted, kind=kind, limit=5)
     items = found["items"]
     if not items:
-        raise CommandError(f"no {kind}'s id begins with {text}; {kind}s are listed at {api.url}/api/v3/{kind}s")
+        raise CommandError(f"no {kind}'s id begins with {text}; list them with: watchkeeper {kind}s")
     if len(items) > 1 or found["more"]:
         shown = "".join(f"\n  {item['id']}  {visible(item['title'], keep='')}" for item in items)
         raise CommandError(f"{text} is the beginning of several ids, give more of it:{shown}")

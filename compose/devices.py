@@ -1,7 +1,7 @@
 """The ship's device inventory: read from YAML, compared with what is known, told to the vessel flow."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -22,6 +22,9 @@ from schemas.ops import Device
 DEVICE_SUBJECT: Final = "ops.device"
 AT_ONCE: Final = 100
 MAX_WARNINGS: Final = 10
+
+Ask = Callable[[str], Collection[str] | None]
+"""The names of the devices that are known of a ship already; None when nobody can be asked."""
 
 Text = Annotated[str, Field(max_length=MAX_TYPE)]
 
@@ -65,7 +68,7 @@ class Changes(NamedTuple):
     removed: tuple[Device, ...]
 
 
-def read_inventory(file: Path, ship_id: str) -> Inventory:
+def read_inventory(file: Path, ship_id: str, ask: Ask | None = None) -> Inventory:
     """Read and check a file of devices; ship_id is used where the file names no ship.
 
         ship: aurora                     # may be left out
@@ -77,7 +80,8 @@ def read_inventory(file: Path, ship_id: str) -> Inventory:
 
     Raises:
         PolicyError: with file, line and key, for a file that cannot be read, a key or value that cannot
-            be, a dependency on itself, on something given twice or on a device that the file lacks.
+            be, a dependency on itself, on something given twice or on a device that neither the file has
+            nor, by ask (only then asked), the inventory so far; without ask it must be in the file.
     """
     document = read_yaml(file)
     _check_shape(file, document)
@@ -85,9 +89,12 @@ def read_inventory(file: Path, ship_id: str) -> Inventory:
         content = InventoryFile.model_validate(document.data)
     except ValidationError as error:
         raise _explained(error, document.places) from error
-    for name, entry in content.devices.items():
-        _check_dependencies(name, entry, content.devices, document.places)
     ship = content.ship or ship_id
+    mine = content.devices.keys()
+    lacking = any(other not in mine for entry in content.devices.values() for other in entry.depends_on)
+    known = ask(ship) if ask is not None and lacking else ()
+    for name, entry in content.devices.items():
+        _check_dependencies(name, entry, mine, known, document.places)
     devices = tuple(
         Device(ship_id=ship, device_id=name, **entry.model_dump()) for name, entry in sorted(content.devices.items())
     )
@@ -124,7 +131,11 @@ def _explained(error: ValidationError, places: Mapping[Key, Place]) -> PolicyErr
 
 
 def _check_dependencies(
-    name: str, entry: InventoryEntry, known: Mapping[str, InventoryEntry], places: Mapping[Key, Place]
+    name: str,
+    entry: InventoryEntry,
+    mine: Collection[str],
+    known: Collection[str] | None,
+    places: Mapping[Key, Place],
 ) -> None:
     for index, other in enumerate(entry.depends_on):
         key = ("devices", name, "depends_on", str(index))
@@ -133,9 +144,11 @@ def _check_dependencies(
             raise PolicyError(at.file, at.line, shown, "names the device itself, take it out")
         if other in entry.depends_on[:index]:
             raise PolicyError(at.file, at.line, shown, f"names {other} twice, keep one")
-        if other not in known:
-            near = get_close_matches(other, known, 1)
+        if other not in mine and other not in (known or ()):
+            near = get_close_matches(other, [*mine, *(known or ())], 1)
             hint = f"did you mean {near[0]}?" if near else "add it under devices, or take it out"
+            if known is None:
+                hint = f"and the API cannot be asked whether it is known: start it, name it with --api, or {hint}"
             raise PolicyError(at.file, at.line, shown, f"no device {other} in this file, {hint}")
 
 

@@ -94,6 +94,19 @@ FROM (
     WHERE action = 'silence' AND outcome = 'applied' AND startsWith(command_id, {beginning:String})
       AND ({ship:String} = '' OR ship_id = {ship:String})
     GROUP BY ship_id, id
+    UNION ALL
+    SELECT 'command' AS kind, command_id AS id, ship_id, argMax(outcome, ts) AS status, argMax(reason, ts) AS title,
+           max(published_at) AS at
+    FROM audit
+    WHERE NOT (action = 'silence' AND outcome = 'applied') AND startsWith(command_id, {beginning:String})
+      AND ({ship:String} = '' OR ship_id = {ship:String})
+    GROUP BY ship_id, id
+    UNION ALL
+    SELECT 'anomaly' AS kind, anomaly_id AS id, ship_id, any(state) AS status, any(msg) AS title,
+           max(published_at) AS at
+    FROM anomalies
+    WHERE startsWith(anomaly_id, {beginning:String}) AND ({ship:String} = '' OR ship_id = {ship:String})
+    GROUP BY ship_id, id
 )
 WHERE {kind:String} = '' OR kind = {kind:String}
 ORDER BY at DESC, kind, id
@@ -147,5 +160,5 @@ def audit(reader: Reader, any_id: str) -> list[Row]:
 
 
 def beginning(reader: Reader, text: str, *, kind: str, ship: str, limit: int) -> list[Row]:
-    """Incidents and silences whose id begins so, the newest first: kind, id, ship_id, status, title."""
+    """What has an id that begins so, the newest first: rows of kind, id, ship_id, status and title."""
     return reader.query(BEGINNING, {"beginning": text, "kind": kind, "ship": ship, "limit": limit})

@@ -23,7 +23,7 @@ AnyId = Annotated[
         min_length=MIN_BEGINNING,
         max_length=256,
         description="of an incident, anomaly, event (tracking_id), silence or command, or a maintenance window's name; "
-        "of an incident or silence its beginning will do",
+        "of all but an event and a window its beginning will do",
         examples=["6e1d2f0a-0000-8000-8000-000000000001"],
     ),
 ]
@@ -52,7 +52,7 @@ def ids(
     ship: Ship = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> KnownIds:
-    """Incidents and silences whose id begins so, the newest first."""
+    """Incidents, anomalies, silences and other commands whose id begins so, the newest first."""
     rows = query.beginning(context.reader, beginning.lower(), kind=kind or "", ship=ship or "", limit=limit + 1)
     return KnownIds(items=[KnownId.model_validate(row) for row in rows[:limit]], more=len(rows) > limit)
 
@@ -72,5 +72,5 @@ def _unknown(text: str) -> ApiProblem:
     return ApiProblem(
         404,
         f"nothing is known of {text[:80]}: it is no id of an incident, anomaly, event, silence or command, is past "
-        "retention, or is not stored yet; GET /api/v3/incidents lists incidents",
+        "retention, or is not stored yet; `watchkeeper incidents` or GET /api/v3/incidents lists incidents",
     )

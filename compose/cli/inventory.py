@@ -1,6 +1,6 @@
 """`watchkeeper devices`: the ship's inventory, in and out."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -65,10 +65,17 @@ def import_devices(
     from operators.jetstream import NatsConfig
 
     settings = read_settings()
-    inventory = guarded(lambda: read_inventory(file, settings.ship_id))
+    client = guarded(lambda: api_client(settings, api))
+
+    def ask(ship_id: str) -> Collection[str] | None:
+        try:
+            return known_devices(client, ship_id).keys()
+        except ApiAwayError:
+            return None
+
+    inventory = guarded(lambda: read_inventory(file, settings.ship_id, None if prune else ask))
     for warning in inventory.warnings:
         say(warning, lead="warning: ", err=True)
-    client = guarded(lambda: api_client(settings, api))
     changes = None
     try:
         changes = compare(inventory, known_devices(client, inventory.ship_id))
@@ -82,12 +89,16 @@ def import_devices(
         _names("changed", changes.changed)
         _names("removed" if prune else "not in the file, kept (--prune removes them)", changes.vanished)
     if dry_run:
-        say(f"{file} is right: {count} devices of {inventory.ship_id}; nothing was sent (--dry-run)")
+        say(f"{file} is right: {_count(count)} of {inventory.ship_id}; nothing was sent (--dry-run)")
         return
     removed = changes.removed if changes is not None and prune else ()
     guarded(lambda: send_devices(NatsConfig.of(settings), [*inventory.devices, *removed]))
-    say(f"{count} devices of {inventory.ship_id} imported" + (f", {len(removed)} removed" if removed else ""))
+    say(f"{_count(count)} of {inventory.ship_id} imported" + (f", {len(removed)} removed" if removed else ""))
     advise("next:", "devices list", api=api)
+
+
+def _count(count: int) -> str:
+    return "1 device" if count == 1 else f"{count} devices"
 
 
 def _names(what: str, names: Sequence[str]) -> None:

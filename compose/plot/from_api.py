@@ -1,5 +1,6 @@
 """A series out of the API."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -33,13 +34,30 @@ def read_api_series(name: str, api: ApiClient, times: Times, clock: Callable[[],
             series = name
         answer = _get_series(api, series, times, clock)
         if answer is None:
-            series = pick(name, _names(api, name), f"the API at {api.url}")
+            try:
+                series = pick(name, _names(api, name), f"the API at {api.url}")
+            except PlotError:
+                anomaly_id = _beginning(name, api)
+                if anomaly_id is None:
+                    raise
+                return read_api_series(anomaly_id, api, times, clock)
             answer = _get_series(api, series, times, clock)
     except NotKnownError as error:
         raise PlotError(f"{name}: {error}") from error
     if answer is None:
         raise PlotError(f"{series} cannot be asked for by its name: read a capture of it with --capture")
     return _data(answer)
+
+
+def _beginning(name: str, api: ApiClient) -> str | None:
+    """The only anomaly whose id begins so; None when there is none."""
+    if re.fullmatch(r"[0-9a-f-]{4,35}", name.lower()) is None:
+        return None
+    items = api.get("ids", name.lower(), kind="anomaly", limit=5)["items"]
+    if len(items) > 1:
+        shown = ", ".join(str(item["id"]) for item in items)
+        raise PlotError(f"{name} is the beginning of several anomalies' ids: {shown}; give more of it")
+    return str(items[0]["id"]) if items else None
 
 
 def _get_series(api: ApiClient, series: str, times: Times, clock: Callable[[], datetime]) -> Json | None:

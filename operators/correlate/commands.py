@@ -109,7 +109,7 @@ class CommandDesk:
         if state is None:
             raise Refused(
                 f"no incident {command.incident_id[:MAX_SHOWN]} is open or recently resolved on {command.ship_id}; "
-                "look at the list of incidents"
+                "list them with: watchkeeper incidents"
             )
         return state
 

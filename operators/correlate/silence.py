@@ -95,9 +95,21 @@ def _end(args: Mapping[str, Any], now: datetime, limits: SilenceLimits) -> datet
     if isinstance(duration, int | float) and not isinstance(duration, bool) and 1 <= duration <= limits.max_duration_s:
         return now + timedelta(seconds=duration)
     raise SilenceError(
-        f"silence: args.duration_s: expected a number of seconds from 1 to {limits.max_duration_s:g}, "
-        f"got {str(duration)[:40]!r}; silence again when it is over"
+        f"silence: args.duration_s: expected a number of seconds from 1 to {_span(limits.max_duration_s)}, "
+        f"got {_span(duration)}; silence again when it is over"
     )
+
+
+def _span(seconds: Any) -> str:
+    """A number of seconds, in days as well where it is a day or more; anything else as it was written.
+
+    >>> _span(31_536_000.0), _span(90), _span("60")
+    ('31536000 (365 days)', '90', "'60'")
+    """
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return repr(str(seconds)[:40])
+    days = f" ({seconds / 86_400:.4g} days)" if seconds >= 86_400 else ""
+    return f"{seconds:.12g}{days}" if abs(seconds) < 1e300 else repr(str(seconds)[:40])
 
 
 def _instant(value: Any) -> datetime:

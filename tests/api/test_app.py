@@ -56,6 +56,21 @@ def test_a_plain_request_id_is_kept(api: ApiClient, given: str, kept: bool) -> N
     assert (headers["x-request-id"] == given) is kept
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "says"),
+    [
+        ("/api/v3/incidents", "ship_id", "did you mean ship?"),
+        ("/api/v3/stats", "windw", "did you mean window?"),
+        ("/api/v3/silences", "x" * 200, "it takes ship"),
+        ("/api/v3/trace/abcdef01-2345-8000-8000-000000000007", "ship", "it takes none"),
+    ],
+)
+def test_a_parameter_that_a_route_does_not_know_is_refused(api: ApiClient, path: str, name: str, says: str) -> None:
+    problem = api.problem(422, path, **{name: "a"})
+    assert f"query.{name[:80]}: unknown parameter" in problem["detail"]
+    assert says in problem["detail"]
+
+
 def test_an_unknown_path_and_method_are_problems(api: ApiClient) -> None:
     assert "listed at /" in api.problem(404, "/api/v3/nothing")["detail"]
     response = api.request("POST", "/api/v3/incidents")

@@ -318,6 +318,15 @@ def test_a_beginning_will_do_when_it_is_the_only_one(api: ApiClient, archive: Ar
     assert [item["kind"] for item in api.json(f"/api/v3/ids/{SILENCE[:6]}")["items"]] == ["silence"]
 
 
+def test_an_anomaly_or_command_is_known_by_its_beginning_too(api: ApiClient, archive: Archive) -> None:
+    found, enriched = both(1)
+    refused = audit(2, "ack", "refused", command_id="c0ffee00-0000-8000-8000-000000000001", reason="not there")
+    archive.add(row_of(found), row_of(enriched), refused)
+    assert (of(api, found.anomaly_id[:8])["kind"], of(api, "c0ffee00")["kind"]) == ("anomaly", "command")
+    (item,) = api.json(f"/api/v3/ids/{found.anomaly_id[:8]}", kind="anomaly")["items"]
+    assert (item["id"], item["status"], item["title"]) == (found.anomaly_id, "firing", found.msg)
+
+
 @pytest.mark.parametrize("hostile", [text for text in CORPUS if 4 <= len(text) <= 256 and "/" not in text])
 def test_hostile_ids_are_only_looked_for(api: ApiClient, archive: Archive, hostile: str) -> None:
     archive.add(row_of(incident("a", 1)), silence_made())

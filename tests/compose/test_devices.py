@@ -155,6 +155,26 @@ def test_a_mistake_is_named_with_line_and_key(tmp_path: Path, text: str) -> None
     assert str(caught.value).replace(str(tmp_path) + "/", "") == BAD[text]
 
 
+def test_a_dependency_may_be_on_a_device_that_is_known_already(tmp_path: Path) -> None:
+    file = write(tmp_path, "ship: borealis\ndevices:\n  printer-1: {depends_on: [rtr-1]}\n")
+    asked: list[str] = []
+
+    def ask(ship_id: str) -> list[str]:
+        asked.append(ship_id)
+        return ["rtr-1", "gone"]
+
+    assert read_inventory(file, "aurora", ask).devices[0].depends_on == ("rtr-1",)
+    assert asked == ["borealis"]
+    with pytest.raises(PolicyError, match="no device rtr-1 in this file, did you mean rtr-11"):
+        read_inventory(file, "aurora", lambda ship_id: ["rtr-11"])
+    with pytest.raises(
+        PolicyError, match=r"the API cannot be asked whether it is known: start it, name it with --api, or "
+    ):
+        read_inventory(file, "aurora", lambda ship_id: None)
+    read_inventory(write(tmp_path, GOOD), "aurora", asked.append)
+    assert len(asked) == 1, "a whole file needs nobody"
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"nowhere\.yaml: cannot be read"):
         read_inventory(tmp_path / "nowhere.yaml", "aurora")
@@ -230,6 +250,12 @@ def test_import_says_what_changes_and_dry_run_sends_nothing(
     assert "2 new: spare, vsat-1" in dry.stdout
     assert "1 changed: rtr-1" in dry.stdout
     assert "1 not in the file, kept (--prune removes them): gone" in dry.stdout
+    more = str(write(tmp_path, "devices:\n  printer-1: {depends_on: [gone]}\n"))
+    one = run(server, api_port, "import", more, "--dry-run")
+    assert one.exit_code == 0, one.output
+    assert "1 device of aurora" in one.stdout
+    assert "no device gone in this file" in run(server, api_port, "import", more, "--prune").stderr
+    write(tmp_path, GOOD)
     assert stored(server) == []
     real = run(server, api_port, "import", file)
     assert real.exit_code == 0, real.output

@@ -457,7 +457,8 @@ class TestApi:
         assert "band: ewma" in text
         assert "1 2026-03-01 00:10:00 to 00:10:40 UTC threshold cpu_high: cpu_pct (%) of srv-1/node: 95" in text
         assert reddish(tmp_path / "x.png") > 1_000
-        assert run(fired.anomaly_id, "--api", url).stdout.startswith("aurora/srv-1/node/cpu_pct")
+        for name in (fired.anomaly_id, fired.anomaly_id[:8].upper()):
+            assert run(name, "--api", url).stdout.startswith("aurora/srv-1/node/cpu_pct")
         short = run("srv-1/node/cpu_pct", "--api", url, "--from", text_of(100), "--to", text_of(110)).stdout
         assert "10 samples" in short
         assert "no findings" in short

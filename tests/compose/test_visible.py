@@ -58,6 +58,8 @@ COMMANDS: list[list[str]] = [
     ["devices", "list", "--json"],
     ["devices", "import", "FILE", "--dry-run"],
     ["silences"],
+    ["incidents"],
+    ["incidents", "--json"],
     ["silences", "--json"],
     ["plot", f"node/{HOSTILE}", "--from", "2026-03-01T00:00:00Z"],
     ["plot", UNKNOWN],
@@ -98,7 +100,13 @@ def test_no_command_prints_what_steers_a_terminal(
     done = run(None, *(files.get(word, word) for word in command), port=api_port)
     assert done.output
     assert steering(done.stdout + done.stderr) == set()
-    if command[:2] in (["why", WHOLE.incident_id], ["devices", "list"], ["silences"], ["replay", "CAPTURE"]):
+    if command[:2] in (
+        ["why", WHOLE.incident_id],
+        ["devices", "list"],
+        ["silences"],
+        ["incidents"],
+        ["replay", "CAPTURE"],
+    ):
         assert done.exit_code == 0, done.output
         assert "owned" in done.stdout
 

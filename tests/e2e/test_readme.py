@@ -143,6 +143,14 @@ def _plot(tmp_path: Path, ship: Ship) -> None:
     assert "rf_snr_db" in done.stdout
 
 
+def _incidents(tmp_path: Path, ship: Ship) -> None:
+    incident_id = _incident(ship)
+    done = _asked(ship, "incidents", "--api", _url(ship))
+    assert done.returncode == 0, done.stderr
+    assert incident_id[:8] in done.stdout
+    assert max(len(line) for line in done.stdout.split("→")[0].splitlines()) <= 80
+
+
 def _ack(tmp_path: Path, ship: Ship) -> None:
     done = _asked(ship, "ack", _incident(ship), "--api", _url(ship))
     assert done.returncode == 0, done.stderr
@@ -217,6 +225,7 @@ COMMANDS: dict[str, Callable[[Path, Ship], None]] = {
     "watchkeeper capture FILE": _capture,
     "watchkeeper replay FILE --final": _replay,
     "watchkeeper plot SERIES": _plot,
+    "watchkeeper incidents": _incidents,
     "watchkeeper ack INCIDENT": _ack,
     "watchkeeper silence --help": _silence,
     "watchkeeper silences": _silences,
