@@ -90,6 +90,6 @@ def test_a_sample_that_is_sent_again_changes_neither_trace_nor_plot(api: ApiClie
     for _ in range(2):
         samples = api.json(f"/api/v3/trace/{value.tracking_id}")["trace"]["samples"]
         assert [each["metric_value"] for each in samples] == [97.0, 3.0]
-        plotted = api.json("/api/v3/series/aurora/srv-1/node/cpu_pct", since="2026-03-01T00:00:00Z")
+        plotted = api.json("/api/v3/series/aurora/srv-1/node/cpu_pct", **{"from": "2026-03-01T00:00:00Z"})
         assert [point["value"] for point in plotted["points"]] == [97.0]
         merge(archive)
