@@ -106,10 +106,11 @@ def _span(seconds: Any) -> str:
     >>> _span(31_536_000.0), _span(90), _span("60")
     ('31536000 (365 days)', '90', "'60'")
     """
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not abs(seconds) < 1e12:  # as it was written: also nan, and integers that no float holds
         return repr(str(seconds)[:40])
     days = f" ({seconds / 86_400:.4g} days)" if seconds >= 86_400 else ""
-    return f"{seconds:.12g}{days}" if abs(seconds) < 1e300 else repr(str(seconds)[:40])
+    return f"{seconds:.12g}{days}"
 
 
 def _instant(value: Any) -> datetime:
