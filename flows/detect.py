@@ -35,7 +35,7 @@ from operators.handover import handed_over
 from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig, ensure_streams
 from operators.observability import FlowMetrics, configure_logging
 from operators.publish import by_stream, outgoing
-from operators.rebuild import read_rebuild
+from operators.rebuild import Rebuild, read_rebuild
 from policy import PolicySet, load_policy
 from schemas.dead_letter import DeadLetter
 from schemas.event import Event, Outgoing, RawMessage
@@ -105,8 +105,24 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent) -> 
     policy = load_policy(settings.policy_dir)
     nats = NatsConfig.of(settings)
     ensure_streams(nats, settings.stream_table(), stop=stop)
-    source = JetStreamSource(
-        nats,
+    rebuild = read_rebuild(settings.recovery_dir("detect"))
+    source = telemetry_source(settings, metrics, stop, rebuild, subjects=read_subjects(settings))
+    sink = JetStreamSink(nats, OUTPUT_STREAMS, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
+    return detect_alone(source, sink, policy, settings, metrics, known_lines("detect", policy, settings))
+
+
+def telemetry_source(
+    settings: Settings,
+    metrics: FlowMetrics,
+    stop: StopEvent,
+    rebuild: Rebuild,
+    *,
+    subjects: tuple[str, ...] = (),
+    heartbeat_ship: str | None = None,
+) -> JetStreamSource:
+    """TELEMETRY with ticks and gaps; subjects: a share of it, heartbeat_ship: whose ops.tick is published."""
+    return JetStreamSource(
+        NatsConfig.of(settings),
         ["TELEMETRY"],
         window=settings.source_window,
         batch=settings.source_batch,
@@ -114,11 +130,10 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent) -> 
         stop=stop,
         ticks=True,
         gaps=True,
-        starts=read_rebuild(settings.recovery_dir("detect")).starts,
-        subjects=read_subjects(settings),
+        starts=rebuild.starts,
+        subjects=subjects,
+        heartbeat_ship=heartbeat_ship,
     )
-    sink = JetStreamSink(nats, OUTPUT_STREAMS, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
-    return detect_alone(source, sink, policy, settings, metrics, known_lines("detect", policy, settings))
 
 
 def read_subjects(settings: Settings) -> tuple[str, ...]:

@@ -19,10 +19,10 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 from flows.correlate import context_of, correlation
-from flows.detect import detection, known_lines
+from flows.detect import detection, known_lines, telemetry_source
 from operators.detect.log_history import LogHistory
 from operators.enrich import ContextSource
-from operators.jetstream import JetStreamSink, JetStreamSource, NatsConfig, ensure_streams
+from operators.jetstream import JetStreamSink, NatsConfig, ensure_streams
 from operators.observability import FlowMetrics, configure_logging
 from operators.publish import by_stream, outgoing
 from operators.rebuild import read_rebuild
@@ -76,18 +76,7 @@ def from_settings(settings: Settings, metrics: FlowMetrics, stop: StopEvent, *, 
     rebuild = read_rebuild(settings.recovery_dir("vessel"))
     nats = NatsConfig.of(settings)
     ensure_streams(nats, settings.stream_table(), stop=stop)
-    source = JetStreamSource(
-        nats,
-        ["TELEMETRY"],
-        window=settings.source_window,
-        batch=settings.source_batch,
-        metrics=metrics,
-        stop=stop,
-        ticks=True,
-        gaps=True,
-        starts=rebuild.starts,
-        heartbeat_ship=settings.ship_id,
-    )
+    source = telemetry_source(settings, metrics, stop, rebuild, heartbeat_ship=settings.ship_id)
     sink = JetStreamSink(nats, OUTPUT_STREAMS, metrics=metrics, wait_s=settings.nats_wait_s, stop=stop)
     history = known_lines("vessel", policy, settings, shares_chdb=shares_chdb)
     context = context_of(policy, settings, rebuild, shares_chdb=shares_chdb)
