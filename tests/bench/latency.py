@@ -87,7 +87,8 @@ class Watcher:
 
     async def _incident(self, msg: Msg) -> None:
         body: dict[str, Any] = json.loads(msg.data)
-        self._opened.setdefault(body["incident_id"], (body["evidence"][0]["tracking_id"], datetime.now(UTC)))
+        # Where several findings are needed, it is the last that opens the incident.
+        self._opened.setdefault(body["incident_id"], (body["evidence"][-1]["tracking_id"], datetime.now(UTC)))
 
     async def _probe(self, msg: Msg) -> None:
         self._floor.append(asyncio.get_running_loop().time() - float(msg.data))
