@@ -13,6 +13,7 @@ from operators.enrich.saved import load_event, save_event
 from operators.observability import FlowMetrics
 from operators.publish import outgoing
 from schemas.anomaly import AnomalyDetected
+from schemas.base import first_problem
 from schemas.dead_letter import DeadLetter
 from schemas.event import Event, Outgoing, RawMessage
 from schemas.identity import content_uuid
@@ -107,7 +108,6 @@ def _dead_letter(raw: RawMessage, ship_id: str, error: ValueError, metrics: Flow
 
 def _explain(error: ValueError) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "message"
-        return f"{where}: {first['msg']}"[:500]
+        where, what, _ = first_problem(error)
+        return f"{where or 'message'}: {what}"[:500]
     return str(error)[:500]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 SCHEMA_VERSION: Final = "3.0"
 
@@ -116,3 +116,9 @@ class TracedMessage(Message):
     tracking_id: TrackingId
     ship_id: Name
     error_msg: str | None = None
+
+
+def first_problem(error: ValidationError) -> tuple[str, str, Any]:
+    """The first thing wrong with a message: where (empty: the whole of it), what, and the value that was given."""
+    first = error.errors(include_url=False)[0]
+    return ".".join(str(part) for part in first["loc"]), first["msg"], first["input"]

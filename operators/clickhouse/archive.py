@@ -20,6 +20,7 @@ from operators.clickhouse.rows import (
     suppression_row,
 )
 from schemas.anomaly import AnomalyDetected, AnomalyEnriched
+from schemas.base import first_problem
 from schemas.dead_letter import DeadLetter
 from schemas.event import Event, RawMessage
 from schemas.identity import content_uuid
@@ -130,6 +131,5 @@ class Archiver:
 
 def _explain(error: ValidationError) -> str:
     """The first problem: where, what, what was given."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "message"
-    return f"{where}: {first['msg']}, got {first['input']!r:.80}"[:500]
+    where, what, given = first_problem(error)
+    return f"{where or 'message'}: {what}, got {given!r:.80}"[:500]

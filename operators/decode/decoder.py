@@ -12,7 +12,7 @@ from operators.decode.commands import read_command, refused_command
 from operators.decode.gap import gap_events
 from operators.decode.payload import BadLine, Unreadable, as_bytes, read_items
 from operators.decode.quick import EARLIEST, LEVELS, LOG_KEYS, QuickReader
-from schemas.base import UUID_PATTERN, Level, Pos
+from schemas.base import UUID_PATTERN, Level, Pos, first_problem
 from schemas.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
 from schemas.event import Event, RawMessage
 from schemas.identity import content_uuid, event_uuid
@@ -245,6 +245,5 @@ def _is_scalar(value: Any) -> bool:
 
 def _explain(error: ValidationError) -> str:
     """The first problem in words: where, what, what kind was given (the value itself may be personal)."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}, got {type(first['input']).__name__}"[:500]
+    where, what, given = first_problem(error)
+    return f"{where}: {what}, got {type(given).__name__}"[:500]
